@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "core/threads.h"
+#include "io/skip_list.h"
 #include "io/weight_store.h"
 #include "model/config.h"
 #include "ops/weight.h"

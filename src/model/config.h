@@ -91,22 +91,6 @@ struct ModelConfig {
 ModelConfig parse_model_config(std::string_view json, const std::string& origin);
 ModelConfig load_model_config(const std::filesystem::path& folder);  // FOLDER/config.json
 
-// Is a module (canonical name, no `.weight`) on the skip list of the config? An entry names the module, a
-// module above it, or the end of its name, in any spelling; `re:` entries match from the start as regular
-// expressions.
-class SkipList {
- public:
-  explicit SkipList(const QuantConfig& config);
-  ~SkipList();
-  SkipList(SkipList&&) noexcept;
-  bool contains(std::string_view module) const;
-
- private:
-  struct Pattern;
-  std::vector<std::string> names_;
-  std::vector<Pattern> patterns_;
-};
-
 // --- the vocabulary between the one list of weights (model/weights.h `each`) and its visitors (io)
 // One stored module of a fused projection: q_proj, k_proj, v_proj are three parts of one Linear.
 struct LinearPart {
