@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/arena.h"
+#include "core/grid.h"
 #include "core/tensor.h"
 #include "ops/batch_view.h"
 #include "ops/weight.h"
@@ -39,11 +40,6 @@ struct RopeConfig {
   double yarn_factor = 1;
   int64_t yarn_original_positions = 0;
   double yarn_beta_fast = 32, yarn_beta_slow = 1, yarn_attention_factor = 0;  // 0: 0.1 ln(factor) + 1
-};
-
-struct Grid {
-  int64_t t = 1, h = 0, w = 0;  // frames groups, patch rows, patch columns
-  int64_t patches() const { return t * h * w; }
 };
 
 struct Kept {
