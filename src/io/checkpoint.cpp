@@ -25,7 +25,8 @@ std::string listed(const std::vector<std::string>& items, size_t show = 5) {
 }
 
 bool is_plain_file_name(std::string_view name) {
-  return !name.empty() && name != "." && name != ".." && name.find_first_of(std::string_view("/\\\0", 3)) == name.npos;
+  return !name.empty() && name != "." && name != ".." &&
+         name.find_first_of(std::string_view("/\\\0", 3)) == name.npos;
 }
 
 // name of tensor -> name of file, as the index gives them
@@ -37,14 +38,16 @@ WeightMap read_index(const fs::path& path) {
   simdjson::dom::element root;
   simdjson::dom::object map;
   if (auto error = parser.parse(text).get(root))
-    fail_input("{} is not valid JSON ({}): the download is incomplete or damaged", path.string(), simdjson::error_message(error));
+    fail_input("{} is not valid JSON ({}): the download is incomplete or damaged", path.string(),
+               simdjson::error_message(error));
   if (root["weight_map"].get(map)) fail_input("{} has no weight_map", path.string());
   WeightMap result;
   for (auto [name, value] : map) {
     std::string_view file;
     if (value.get(file) || !is_plain_file_name(file))
       fail_input("{}: weight_map entry '{}' is not the name of a file in this folder", path.string(), name);
-    if (!result.emplace(name, file).second) fail_input("{}: weight_map names '{}' twice", path.string(), name);
+    if (!result.emplace(name, file).second)
+      fail_input("{}: weight_map names '{}' twice", path.string(), name);
   }
   if (result.empty()) fail_input("{}: weight_map is empty", path.string());
   return result;
@@ -52,18 +55,24 @@ WeightMap read_index(const fs::path& path) {
 
 // Says what is in the folder instead, where that helps.
 [[noreturn]] void fail_no_weights(const fs::path& folder) {
-  static const std::pair<const char*, const char*> kOther[] = {
-      {".gguf", "GGUF"}, {".bin", "PyTorch .bin"}, {".pth", "PyTorch .pth"}, {".pt", "PyTorch .pt"}, {".onnx", "ONNX"}};
+  static const std::pair<const char*, const char*> kOther[] = {{".gguf", "GGUF"},
+                                                               {".bin", "PyTorch .bin"},
+                                                               {".pth", "PyTorch .pth"},
+                                                               {".pt", "PyTorch .pt"},
+                                                               {".onnx", "ONNX"}};
   std::error_code ec;
   std::string found, partial;
   for (const auto& entry : fs::directory_iterator(folder, ec)) {
     std::string name = entry.path().filename().string(), extension = entry.path().extension().string();
     for (auto [suffix, word] : kOther)
-      if (extension == suffix) found = fmt::format("; it holds {} weights ({}), which vl8 does not read", word, name);
-    if (extension == ".safetensors" || extension == ".incomplete" || extension == ".part" || extension == ".crdownload")
+      if (extension == suffix)
+        found = fmt::format("; it holds {} weights ({}), which vl8 does not read", word, name);
+    if (extension == ".safetensors" || extension == ".incomplete" || extension == ".part" ||
+        extension == ".crdownload")
       partial = fmt::format("; it holds {}: the download is incomplete (the index is missing)", name);
   }
-  fail_input("{} has no weights: neither {} nor {} is there{}", folder.string(), kSingle, kIndex, partial.empty() ? found : partial);
+  fail_input("{} has no weights: neither {} nor {} is there{}", folder.string(), kSingle, kIndex,
+             partial.empty() ? found : partial);
 }
 
 void check_against_index(const fs::path& index_path, const WeightMap& map, const std::string& file_name,
@@ -71,23 +80,31 @@ void check_against_index(const fs::path& index_path, const WeightMap& map, const
   std::vector<std::string> wrong, unknown;
   for (const TensorEntry& entry : file.tensors()) {
     auto it = map.find(entry.name);
-    if (it == map.end()) unknown.push_back(entry.name);
-    else if (it->second != file_name) wrong.push_back(entry.name + " (expected in " + it->second + ")");
+    if (it == map.end())
+      unknown.push_back(entry.name);
+    else if (it->second != file_name)
+      wrong.push_back(entry.name + " (expected in " + it->second + ")");
   }
-  if (!wrong.empty()) fail_input("{}: it holds tensors that {} puts elsewhere: {}", file.path().string(), kIndex, listed(wrong));
-  if (!unknown.empty()) fail_input("{}: it holds tensors that {} does not list: {}", file.path().string(), kIndex, listed(unknown));
+  if (!wrong.empty())
+    fail_input("{}: it holds tensors that {} puts elsewhere: {}", file.path().string(), kIndex,
+               listed(wrong));
+  if (!unknown.empty())
+    fail_input("{}: it holds tensors that {} does not list: {}", file.path().string(), kIndex,
+               listed(unknown));
   std::vector<std::string> absent;
   for (const auto& [name, where] : map)
     if (where == file_name && !file.find(name)) absent.push_back(name);
   if (!absent.empty())
-    fail_input("{} says that {} holds {}, but it does not: the files are of different versions; download them again",
-               index_path.string(), file_name, listed(absent));
+    fail_input(
+        "{} says that {} holds {}, but it does not: the files are of different versions; download them again",
+        index_path.string(), file_name, listed(absent));
 }
 
 }  // namespace
 
 std::string canonical_name(std::string_view stored) {
-  constexpr std::string_view kModel = "model.", kNested = "language_model.model.", kHead = "language_model.lm_head.";
+  constexpr std::string_view kModel = "model.", kNested = "language_model.model.",
+                             kHead = "language_model.lm_head.";
   if (stored.starts_with(kModel)) stored.remove_prefix(kModel.size());
   if (stored.starts_with(kNested)) return "language_model." + std::string(stored.substr(kNested.size()));
   if (stored.starts_with(kHead)) return "lm_head." + std::string(stored.substr(kHead.size()));
@@ -99,8 +116,9 @@ void require_model_folder(const fs::path& folder) {
   auto status = fs::status(folder, ec);
   if (!fs::exists(status)) fail_input("there is no folder {}", folder.string());
   if (!fs::is_directory(status))
-    fail_input("{} is a file; give the model folder, the one with config.json and the .safetensors files", folder.string());
-  if (is_regular_file(folder / "config.json")) return;
+    fail_input("{} is a file; give the model folder, the one with config.json and the .safetensors files",
+               folder.string());
+  if (vl8::is_regular_file(folder / "config.json")) return;
   if (fs::is_directory(folder / "snapshots", ec))
     fail_input("{} is a download cache, not a model folder: give one of the folders in {}", folder.string(),
                (folder / "snapshots").string());
@@ -109,21 +127,21 @@ void require_model_folder(const fs::path& folder) {
 
 Checkpoint::Checkpoint(const fs::path& folder) : folder_(folder) {
   require_model_folder(folder);
-  if (is_regular_file(folder / kSingle)) {
+  if (vl8::is_regular_file(folder / kSingle)) {
     add_file(SafetensorsFile(folder / kSingle));
     return;
   }
   fs::path index_path = folder / kIndex;
-  if (!is_regular_file(index_path)) fail_no_weights(folder);
+  if (!vl8::is_regular_file(index_path)) fail_no_weights(folder);
   WeightMap map = read_index(index_path);
   std::set<std::string> names;
   for (const auto& [tensor, file] : map) names.insert(file);
   std::vector<std::string> missing;
   for (const std::string& name : names)
-    if (!is_regular_file(folder / name)) missing.push_back(name);
+    if (!vl8::is_regular_file(folder / name)) missing.push_back(name);
   if (!missing.empty())
-    fail_input("{} is incomplete: {} of {} weight files are missing: {}", folder.string(), missing.size(), names.size(),
-               listed(missing));
+    fail_input("{} is incomplete: {} of {} weight files are missing: {}", folder.string(), missing.size(),
+               names.size(), listed(missing));
   for (const std::string& name : names) {
     SafetensorsFile file(folder / name);
     check_against_index(index_path, map, name, file);
@@ -133,11 +151,17 @@ Checkpoint::Checkpoint(const fs::path& folder) : folder_(folder) {
 
 void Checkpoint::add_file(SafetensorsFile file) {
   for (const TensorEntry& entry : file.tensors()) {
-    StoredTensor tensor{canonical_name(entry.name), entry.name, files_.size(), entry.dtype, entry.shape, entry.offset, entry.bytes};
+    StoredTensor tensor{canonical_name(entry.name),
+                        entry.name,
+                        files_.size(),
+                        entry.dtype,
+                        entry.shape,
+                        entry.offset,
+                        entry.bytes};
     auto [it, added] = index_.emplace(tensor.name, tensors_.size());
     if (!added)
-      fail_input("{}: the tensors '{}' and '{}' are two spellings of one name", file.path().string(), entry.name,
-                 tensors_[it->second].stored);
+      fail_input("{}: the tensors '{}' and '{}' are two spellings of one name", file.path().string(),
+                 entry.name, tensors_[it->second].stored);
     tensors_.push_back(std::move(tensor));
   }
   files_.push_back(std::move(file));

@@ -40,7 +40,7 @@ class RandomBinder {
   void vector(Tensor& out, std::string_view name, int64_t n);
   void table(Weight& out, std::string_view name, int64_t rows, int64_t cols);
   void table_f32(Tensor& out, std::string_view name, int64_t rows, int64_t cols);
-  void linear(Linear& out, std::span<const LinearPart> parts, int64_t k, bool bias);
+  void linear(Linear& out, std::initializer_list<LinearPart> parts, int64_t k, bool bias);
   void experts(Moe& out, std::string_view prefix, int64_t experts, int64_t hidden,
                int64_t expert_intermediate);
   void head(Linear& out, std::string_view name, const Weight& embeddings, int64_t rows, int64_t k, bool tied);

@@ -1,5 +1,5 @@
-// The validating reader. Every number of the header is compared with the size of the file before it is used as an
-// offset, and sums are arranged so that they cannot wrap.
+// The validating reader. Every number of the header is compared with the size of the file before it is used
+// as an offset, and sums are arranged so that they cannot wrap.
 #include "io/safetensors.h"
 
 #include <simdjson.h>
@@ -16,7 +16,7 @@ namespace {
 constexpr uint64_t kLengthBytes = 8;
 namespace dom = simdjson::dom;
 
-std::string quoted(std::string_view name) {  // for messages: file content is shown short and printable
+std::string shown(std::string_view name) {  // for messages: file content is shown short and printable
   std::string s = "'";
   for (char c : name.substr(0, 120)) s += (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) ? '?' : c;
   return s + (name.size() > 120 ? "...'" : "'");
@@ -35,7 +35,8 @@ uint64_t read_header_length(const MappedFile& file) {
   if (file.size() >= kLfs.size() && std::memcmp(file.data(), kLfs.data(), kLfs.size()) == 0)
     fail_input("{} is a Git LFS pointer, not the weights: fetch the file itself (`git lfs pull`)", path);
   if (file.size() < kLengthBytes + 2)
-    fail_input("{} has {} bytes and cannot be a safetensors file: the download is incomplete", path, file.size());
+    fail_input("{} has {} bytes and cannot be a safetensors file: the download is incomplete", path,
+               file.size());
   uint64_t length;
   std::memcpy(&length, file.data(), sizeof length);
   if (length > kMaxSafetensorsHeader)
@@ -52,17 +53,22 @@ uint64_t read_header_length(const MappedFile& file) {
 class HeaderReader {
  public:
   HeaderReader(const MappedFile& file, uint64_t length)
-      : path_(file.path().string()), data_begin_(kLengthBytes + length), data_bytes_(file.size() - data_begin_) {
+      : path_(file.path().string()),
+        data_begin_(kLengthBytes + length),
+        data_bytes_(file.size() - data_begin_) {
     simdjson::padded_string text(reinterpret_cast<const char*>(file.data()) + kLengthBytes, length);
     dom::parser parser;
     dom::object header;
     auto error = parser.parse(text).get(header);
-    if (error) fail_input("{}: the safetensors header is not valid JSON: {}", path_, simdjson::error_message(error));
+    if (error)
+      fail_input("{}: the safetensors header is not valid JSON: {}", path_, simdjson::error_message(error));
     std::unordered_set<std::string_view> names;
     for (auto [key, value] : header) {
-      if (!names.insert(key).second) fail_input("{}: the header names {} twice", path_, quoted(key));
-      if (key == "__metadata__") read_metadata(value);
-      else tensors_.push_back(read_tensor(key, value));
+      if (!names.insert(key).second) fail_input("{}: the header names {} twice", path_, shown(key));
+      if (key == "__metadata__")
+        read_metadata(value);
+      else
+        tensors_.push_back(read_tensor(key, value));
     }
     check_layout();
   }
@@ -72,7 +78,7 @@ class HeaderReader {
  private:
   template <typename... Args>
   [[noreturn]] void bad(std::string_view tensor, fmt::format_string<Args...> format, Args&&... args) {
-    fail_input("{}: tensor {}: {}", path_, quoted(tensor), fmt::format(format, std::forward<Args>(args)...));
+    fail_input("{}: tensor {}: {}", path_, shown(tensor), fmt::format(format, std::forward<Args>(args)...));
   }
 
   void read_metadata(dom::element value) {
@@ -80,8 +86,9 @@ class HeaderReader {
     if (value.get(object)) fail_input("{}: __metadata__ of the header is not an object", path_);
     for (auto [key, text] : object) {
       std::string_view s;
-      if (text.get(s)) fail_input("{}: __metadata__ entry {} is not a string", path_, quoted(key));
-      if (!metadata_.emplace(key, s).second) fail_input("{}: __metadata__ names {} twice", path_, quoted(key));
+      if (text.get(s)) fail_input("{}: __metadata__ entry {} is not a string", path_, shown(key));
+      if (!metadata_.emplace(key, s).second)
+        fail_input("{}: __metadata__ names {} twice", path_, shown(key));
     }
   }
 
@@ -94,18 +101,23 @@ class HeaderReader {
     int seen = 0;
     for (auto [key, field] : object) {
       int bit = key == "dtype" ? 1 : key == "shape" ? 2 : key == "data_offsets" ? 4 : 0;
-      if (!bit) bad(name, "unknown field {}", quoted(key));
+      if (!bit) bad(name, "unknown field {}", shown(key));
       if (seen & bit) bad(name, "the field {} is there twice", key);
       seen |= bit;
-      if (bit == 1) entry.dtype = read_dtype(name, field);
-      else if (bit == 2) entry.shape = read_shape(name, field);
-      else read_range(name, field, range);
+      if (bit == 1)
+        entry.dtype = read_dtype(name, field);
+      else if (bit == 2)
+        entry.shape = read_shape(name, field);
+      else
+        read_range(name, field, range);
     }
     if (seen != 7)
       bad(name, "the field {} is missing", !(seen & 1) ? "dtype" : !(seen & 2) ? "shape" : "data_offsets");
     if (range[0] > range[1]) bad(name, "data_offsets [{}, {}] run backwards", range[0], range[1]);
     if (range[1] > data_bytes_)
-      bad(name, "data_offsets [{}, {}] reach past the {} bytes of data in the file: the download is incomplete or damaged",
+      bad(name,
+          "data_offsets [{}, {}] reach past the {} bytes of data in the file: the download is incomplete or "
+          "damaged",
           range[0], range[1], data_bytes_);
     entry.offset = data_begin_ + range[0];
     entry.bytes = range[1] - range[0];
@@ -117,7 +129,7 @@ class HeaderReader {
     std::string_view text;
     if (field.get(text)) bad(name, "dtype is not a string");
     auto dtype = dtype_from_name(text);
-    if (!dtype) bad(name, "unknown dtype {}", quoted(text));
+    if (!dtype) bad(name, "unknown dtype {}", shown(text));
     return *dtype;
   }
 
@@ -128,7 +140,8 @@ class HeaderReader {
     for (dom::element item : array) {
       uint64_t d;
       if (item.get(d) || d > uint64_t(INT64_MAX)) bad(name, "shape has an entry that is not a size");
-      if (shape.rank == Shape::kMaxRank) bad(name, "more than {} dimensions are not supported", Shape::kMaxRank);
+      if (shape.rank == Shape::kMaxRank)
+        bad(name, "more than {} dimensions are not supported", Shape::kMaxRank);
       shape.dims[size_t(shape.rank++)] = int64_t(d);
     }
     return shape;
@@ -172,7 +185,8 @@ class HeaderReader {
       at += entry.bytes;
     }
     if (at != data_begin_ + data_bytes_)
-      fail_input("{}: {} bytes at the end belong to no tensor: the file is damaged", path_, data_begin_ + data_bytes_ - at);
+      fail_input("{}: {} bytes at the end belong to no tensor: the file is damaged", path_,
+                 data_begin_ + data_bytes_ - at);
   }
 
   std::string path_;
@@ -181,9 +195,16 @@ class HeaderReader {
 
 bool is_float(DType type) {
   switch (type) {
-    case DType::f32: case DType::f16: case DType::bf16: case DType::e4m3:
-    case DType::e5m2: case DType::e8m0: case DType::f64: return true;
-    default: return false;
+    case DType::f32:
+    case DType::f16:
+    case DType::bf16:
+    case DType::e4m3:
+    case DType::e5m2:
+    case DType::e8m0:
+    case DType::f64:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -211,7 +232,7 @@ const TensorEntry* SafetensorsFile::find(std::string_view name) const {
 
 const TensorEntry& SafetensorsFile::at(std::string_view name) const {
   if (const TensorEntry* entry = find(name)) return *entry;
-  fail_input("{} has no tensor {}", path().string(), quoted(name));
+  fail_input("{} has no tensor {}", path().string(), shown(name));
 }
 
 std::span<const std::byte> SafetensorsFile::bytes(const TensorEntry& entry) const {
@@ -221,15 +242,16 @@ std::span<const std::byte> SafetensorsFile::bytes(const TensorEntry& entry) cons
 Tensor SafetensorsFile::view(const TensorEntry& entry) const {
   const std::byte* data = bytes(entry).data();
   if (reinterpret_cast<uintptr_t>(data) % dtype_bytes(entry.dtype) != 0)
-    fail_input("{}: tensor {} is not aligned to its type; write the file again with a current tool", path().string(),
-               quoted(entry.name));
+    fail_input("{}: tensor {} is not aligned to its type; write the file again with a current tool",
+               path().string(), shown(entry.name));
   return {const_cast<std::byte*>(data), entry.dtype, entry.shape};
 }
 
 std::vector<float> SafetensorsFile::read_f32(std::string_view name) const {
   const TensorEntry& entry = at(name);
   if (!is_float(entry.dtype))
-    fail_input("{}: tensor {} is {}, not a float type", path().string(), quoted(name), dtype_name(entry.dtype));
+    fail_input("{}: tensor {} is {}, not a float type", path().string(), shown(name),
+               dtype_name(entry.dtype));
   std::vector<std::byte> aligned(bytes(entry).begin(), bytes(entry).end());
   std::vector<float> out(size_t(entry.shape.elements()));
   for (size_t i = 0; i < out.size(); ++i) out[i] = load_f32(aligned.data(), entry.dtype, i);
@@ -240,15 +262,25 @@ std::vector<int64_t> SafetensorsFile::read_i64(std::string_view name) const {
   const TensorEntry& entry = at(name);
   auto load = [&]() -> int64_t (*)(const std::byte*) {
     switch (entry.dtype) {
-      case DType::i8: return load_as<int8_t>;
-      case DType::u8: case DType::boolean: return load_as<uint8_t>;
-      case DType::i16: return load_as<int16_t>;
-      case DType::u16: return load_as<uint16_t>;
-      case DType::i32: return load_as<int32_t>;
-      case DType::u32: return load_as<uint32_t>;
-      case DType::i64: case DType::u64: return load_as<int64_t>;
-      default: fail_input("{}: tensor {} is {}, not an integer type", path().string(), quoted(name),
-                          dtype_name(entry.dtype));
+      case DType::i8:
+        return load_as<int8_t>;
+      case DType::u8:
+      case DType::boolean:
+        return load_as<uint8_t>;
+      case DType::i16:
+        return load_as<int16_t>;
+      case DType::u16:
+        return load_as<uint16_t>;
+      case DType::i32:
+        return load_as<int32_t>;
+      case DType::u32:
+        return load_as<uint32_t>;
+      case DType::i64:
+      case DType::u64:
+        return load_as<int64_t>;
+      default:
+        fail_input("{}: tensor {} is {}, not an integer type", path().string(), shown(name),
+                   dtype_name(entry.dtype));
     }
   }();
   std::vector<int64_t> out(size_t(entry.shape.elements()));

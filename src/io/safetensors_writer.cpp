@@ -14,8 +14,8 @@ namespace vl8 {
 namespace {
 
 struct Layout {
-  std::string head;                     // length and header, padded to 8 bytes
-  std::vector<uint64_t> begin, size;    // of each spec, from the start of the file
+  std::string head;                   // length and header, padded to 8 bytes
+  std::vector<uint64_t> begin, size;  // of each spec, from the start of the file
   uint64_t file_bytes = 0;
 };
 
@@ -23,8 +23,8 @@ uint64_t spec_bytes(const TensorSpec& spec) {
   uint64_t bytes = dtype_bytes(spec.dtype);
   for (int i = 0; i < spec.shape.rank; ++i) {
     check(spec.shape[i] >= 0, "tensor {} has shape {}", spec.name, spec.shape.str());
-    check(!__builtin_mul_overflow(bytes, uint64_t(spec.shape[i]), &bytes), "tensor {} {} is too large", spec.name,
-          spec.shape.str());
+    check(!__builtin_mul_overflow(bytes, uint64_t(spec.shape[i]), &bytes), "tensor {} {} is too large",
+          spec.name, spec.shape.str());
   }
   return bytes;
 }
@@ -45,7 +45,8 @@ Layout lay_out(const std::vector<TensorSpec>& specs, const std::map<std::string,
   uint64_t at = 0;
   for (size_t i : order) {
     const TensorSpec& spec = specs[i];
-    check(spec.name != "__metadata__" && names.insert(spec.name).second, "tensor name {} cannot be used twice", spec.name);
+    check(spec.name != "__metadata__" && names.insert(spec.name).second,
+          "tensor name {} cannot be used twice", spec.name);
     layout.begin[i] = at;
     layout.size[i] = spec_bytes(spec);
     at += layout.size[i];
@@ -71,7 +72,8 @@ void write_all(int fd, const void* data, size_t count, uint64_t offset, const st
   while (count > 0) {
     ssize_t n = pwrite(fd, p, std::min(count, size_t(1) << 30), off_t(offset));
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) fail(ErrorKind::resource, "cannot write {}: {}", path.string(), std::strerror(n ? errno : ENOSPC));
+    if (n <= 0)
+      fail(ErrorKind::resource, "cannot write {}: {}", path.string(), std::strerror(n ? errno : ENOSPC));
     p += n, count -= size_t(n), offset += uint64_t(n);
   }
 }
@@ -106,8 +108,8 @@ SafetensorsWriter::~SafetensorsWriter() {
 
 void SafetensorsWriter::write(size_t index, size_t offset, std::span<const std::byte> data) {
   check(fd_ >= 0 && index < specs_.size(), "write to tensor {} of {}", index, specs_.size());
-  check(data.size() <= size_[index] && offset <= size_[index] - data.size(), "write [{}, +{}) of tensor {} of {} bytes",
-        offset, data.size(), specs_[index].name, size_[index]);
+  check(data.size() <= size_[index] && offset <= size_[index] - data.size(),
+        "write [{}, +{}) of tensor {} of {} bytes", offset, data.size(), specs_[index].name, size_[index]);
   write_all(fd_, data.data(), data.size(), begin_[index] + offset, path_);
   left_bytes_ -= data.size();
 }
@@ -125,11 +127,13 @@ void SafetensorsWriter::commit() {
   fail(ErrorKind::resource, "cannot write {}: {}", path_.string(), std::strerror(error));
 }
 
-uint64_t safetensors_bytes(const std::vector<TensorSpec>& specs, const std::map<std::string, std::string>& metadata) {
+uint64_t safetensors_bytes(const std::vector<TensorSpec>& specs,
+                           const std::map<std::string, std::string>& metadata) {
   return lay_out(specs, metadata).file_bytes;
 }
 
-void write_safetensors(const std::filesystem::path& path, std::span<const std::pair<std::string, Tensor>> tensors,
+void write_safetensors(const std::filesystem::path& path,
+                       std::span<const std::pair<std::string, Tensor>> tensors,
                        const std::map<std::string, std::string>& metadata) {
   std::vector<TensorSpec> specs;
   for (const auto& [name, tensor] : tensors) specs.push_back({name, tensor.dtype, tensor.shape});

@@ -15,11 +15,15 @@ struct SkipList::Pattern {
   pcre2_match_context* limits = nullptr;
 
   explicit Pattern(std::string pattern) : text(std::move(pattern)) {
-    if (text.size() > 4096) fail_input("config.json: a skip-list pattern of {} bytes is too long", text.size());
+    if (text.size() > 4096)
+      fail_input("config.json: a skip-list pattern of {} bytes is too long", text.size());
     int error;
     size_t at;
-    code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), PCRE2_ANCHORED, &error, &at, nullptr);
-    if (!code) fail_input("config.json: the skip-list pattern \"re:{}\" is not a regular expression (at {})", text, at);
+    code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), PCRE2_ANCHORED, &error, &at,
+                         nullptr);
+    if (!code)
+      fail_input("config.json: the skip-list pattern \"re:{}\" is not a regular expression (at {})", text,
+                 at);
     match = pcre2_match_data_create(1, nullptr);
     limits = pcre2_match_context_create(nullptr);
     if (match && limits) {
@@ -51,8 +55,10 @@ struct SkipList::Pattern {
 
 SkipList::SkipList(const QuantConfig& config) {
   for (const std::string& entry : config.skipped) {
-    if (entry.starts_with("re:")) patterns_.push_back(std::make_unique<Pattern>(entry.substr(3)));
-    else names_.push_back(canonical_name(entry));
+    if (entry.starts_with("re:"))
+      patterns_.push_back(std::make_unique<Pattern>(entry.substr(3)));
+    else
+      names_.push_back(canonical_name(entry));
   }
 }
 SkipList::~SkipList() = default;

@@ -9,9 +9,9 @@
 
 namespace vl8 {
 
-// Is a module (canonical name, no `.weight`) on the list? An entry names the module, a module above it, or the end of
-// its name, in any spelling; `re:` entries are regular expressions that match from the start of the stored name. A
-// pattern that does not compile, or works too hard, is an Error(input).
+// Is a module (canonical name, no `.weight`) on the list? An entry names the module, a module above it, or
+// the end of its name, in any spelling; `re:` entries are regular expressions that match from the start of
+// the stored name. A pattern that does not compile, or works too hard, is an Error(input).
 class SkipList {
  public:
   explicit SkipList(const QuantConfig& config);

@@ -16,7 +16,7 @@ namespace vl8 {
 
 class WeightStore {
  public:
-  WeightStore() = default;  // no files: weights made in memory
+  WeightStore();  // no files: weights made in memory
   explicit WeightStore(Checkpoint checkpoint);
   ~WeightStore();
   WeightStore(const WeightStore&) = delete;
@@ -50,5 +50,8 @@ class WeightStore {
   std::atomic<size_t> allocated_{0};
   std::unique_ptr<ReadAhead> read_ahead_;
 };
+
+// What the kernel says new allocations may still take (MemAvailable).
+uint64_t available_memory_bytes();
 
 }  // namespace vl8
