@@ -28,7 +28,7 @@ struct Image {
   std::unique_ptr<uint8_t[]> rgb;
 
   Image() = default;
-  Image(int width, int height);  // uninitialised pixels; throws Error(resource) when there is no memory
+  Image(int width, int height);  // uninitialised pixels and a little slack; Error(resource) without memory
   size_t bytes() const { return size_t(width) * size_t(height) * 3; }
   size_t stride() const { return size_t(width) * 3; }
   uint8_t* row(int y) { return rgb.get() + size_t(y) * stride(); }
