@@ -30,6 +30,11 @@ void RefOps::free_kv_cache(KvCache& cache) {
   cache.k.clear(), cache.v.clear();
 }
 
+Kept RefOps::keep(const Tensor& x) {
+  auto owner = std::make_shared<std::vector<float>>(x.f32(), x.f32() + x.shape.elements());
+  return {{owner->data(), DType::f32, x.shape}, owner};
+}
+
 Tensor RefOps::upload(const Tensor& host) {
   Tensor y = f32(host.shape);
   std::copy_n(host.f32(), host.shape.elements(), y.f32());
@@ -99,13 +104,9 @@ Tensor RefOps::do_embed(const Weight& table, std::span<const int32_t> ids) {
   return y;
 }
 
-void RefOps::do_put_rows(Tensor& x, std::span<const int32_t> rows, const Tensor& src, bool accumulate) {
-  const int64_t c = x.shape[1];
-  for (size_t i = 0; i < rows.size(); ++i)
-    for (int64_t j = 0; j < c; ++j) {
-      float& d = x.f32()[rows[i] * c + j];
-      d = src.f32()[int64_t(i) * c + j] + (accumulate ? d : 0.0f);
-    }
+void RefOps::do_put_rows(Tensor& x, int64_t row, const Tensor& src, bool accumulate) {
+  float* d = x.f32() + row * x.shape[1];
+  for (int64_t i = 0; i < src.shape.elements(); ++i) d[i] = src.f32()[i] + (accumulate ? d[i] : 0.0f);
 }
 
 Normed RefOps::do_rms_norm(const Tensor& x, const Tensor* delta, const Tensor& weight, float eps) {
@@ -278,7 +279,7 @@ Tensor RefOps::do_moe(const Tensor& x, const Moe& moe) {
     double sum = 0;
     for (int64_t j = 0; j < moe.top_k; ++j) sum += std::exp(double(row[order[size_t(j)]]) - double(row[order[0]]));
     for (int64_t j = 0; j < moe.top_k; ++j) {
-      Arena::Scope scope(arena_);
+      Arena::Scope scope(arena());
       const size_t e = size_t(order[size_t(j)]);
       float w = float(std::exp(double(row[e]) - double(row[order[0]])) / sum);
       Tensor one = x.slice_rows(i, i + 1);

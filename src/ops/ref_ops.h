@@ -10,7 +10,10 @@ namespace vl8 {
 class RefOps : public Ops {
  public:
   explicit RefOps(Precision precision) : precision_(precision) {}
-  Arena& arena() override { return arena_; }
+  Arena& arena() override { return arenas_.current(); }
+  void begin_step() override { arenas_.begin_step(); }
+  void next_layer() override { arenas_.next_layer(); }
+  Kept keep(const Tensor& activation) override;
   Precision precision() const override { return precision_; }
   std::string_view name() const override { return "reference"; }
   void prepare(Weight&) override {}
@@ -23,7 +26,7 @@ class RefOps : public Ops {
   Tensor do_linear(const Tensor& x, const Linear& w, Activation act, const Tensor* residual) override;
   Tensor do_gather_rows(const Tensor& x, std::span<const int32_t> rows) override;
   Tensor do_embed(const Weight& table, std::span<const int32_t> ids) override;
-  void do_put_rows(Tensor& x, std::span<const int32_t> rows, const Tensor& src, bool accumulate) override;
+  void do_put_rows(Tensor& x, int64_t row, const Tensor& src, bool accumulate) override;
   Normed do_rms_norm(const Tensor& x, const Tensor* delta, const Tensor& weight, float eps) override;
   Tensor do_add(const Tensor& x, const Tensor& y) override;
   Rope do_mrope(const int32_t* positions, int64_t tokens, const RopeConfig& config) override;
@@ -40,12 +43,12 @@ class RefOps : public Ops {
                              std::span<const int32_t> segments) override;
 
   bool rounds_to_bf16() const { return precision_ == Precision::bf16; }
-  Tensor f32(Shape shape) { return arena_.tensor(DType::f32, shape); }
+  Tensor f32(Shape shape) { return arena().tensor(DType::f32, shape); }
 
  private:
   // A matrix product's input as the precision asks: as it is, rounded to bf16, or through E4M3 groups (w8a8).
   std::vector<float> product_input(const Tensor& x, const Weight& w) const;
-  Arena arena_;
+  StepArena arenas_;
   Precision precision_;
 };
 
