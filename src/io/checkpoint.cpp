@@ -118,7 +118,7 @@ void require_model_folder(const fs::path& folder) {
   if (!fs::is_directory(status))
     fail_input("{} is a file; give the model folder, the one with config.json and the .safetensors files",
                folder.string());
-  if (vl8::is_regular_file(folder / "config.json")) return;
+  if (is_file(folder / "config.json")) return;
   if (fs::is_directory(folder / "snapshots", ec))
     fail_input("{} is a download cache, not a model folder: give one of the folders in {}", folder.string(),
                (folder / "snapshots").string());
@@ -127,18 +127,18 @@ void require_model_folder(const fs::path& folder) {
 
 Checkpoint::Checkpoint(const fs::path& folder) : folder_(folder) {
   require_model_folder(folder);
-  if (vl8::is_regular_file(folder / kSingle)) {
+  if (is_file(folder / kSingle)) {
     add_file(SafetensorsFile(folder / kSingle));
     return;
   }
   fs::path index_path = folder / kIndex;
-  if (!vl8::is_regular_file(index_path)) fail_no_weights(folder);
+  if (!is_file(index_path)) fail_no_weights(folder);
   WeightMap map = read_index(index_path);
   std::set<std::string> names;
   for (const auto& [tensor, file] : map) names.insert(file);
   std::vector<std::string> missing;
   for (const std::string& name : names)
-    if (!vl8::is_regular_file(folder / name)) missing.push_back(name);
+    if (!is_file(folder / name)) missing.push_back(name);
   if (!missing.empty())
     fail_input("{} is incomplete: {} of {} weight files are missing: {}", folder.string(), missing.size(),
                names.size(), listed(missing));

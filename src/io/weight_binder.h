@@ -49,12 +49,6 @@ struct LoadReport {
   std::vector<std::string> warnings;
 };
 
-// One stored module of a fused projection: q_proj, k_proj, v_proj are three parts of one Linear.
-struct LinearPart {
-  std::string name;  // canonical module name, without `.weight`
-  int64_t rows = 0;
-};
-
 class WeightBinder {
  public:
   WeightBinder(std::shared_ptr<WeightStore> store, const QuantConfig& quant);

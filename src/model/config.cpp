@@ -173,18 +173,18 @@ void read_experts(const Section& in, TextConfig& text, std::vector<std::string>&
 
 TextConfig read_text(const Section& in, bool moe, std::vector<std::string>& warnings) {
   TextConfig text;
-  text.vocab = in.integer("vocab_size", 1, kMaxVocab);
-  text.hidden = in.integer("hidden_size", 1, kMaxHidden);
+  text.vocab_size = in.integer("vocab_size", 1, kMaxVocab);
+  text.hidden_size = in.integer("hidden_size", 1, kMaxHidden);
   text.layers = in.integer("num_hidden_layers", 1, kMaxLayers);
-  text.heads = in.integer("num_attention_heads", 1, kMaxHeads);
-  text.kv_heads = in.integer("num_key_value_heads", 1, text.heads);
-  if (text.heads % text.kv_heads != 0)
+  text.q_heads = in.integer("num_attention_heads", 1, kMaxHeads);
+  text.kv_heads = in.integer("num_key_value_heads", 1, text.q_heads);
+  if (text.q_heads % text.kv_heads != 0)
     fail_input("{}: {} {} is not a multiple of num_key_value_heads {}", in.origin(),
-               in.full("num_attention_heads"), text.heads, text.kv_heads);
+               in.full("num_attention_heads"), text.q_heads, text.kv_heads);
   text.head_dim =
       in.integer("head_dim", 2, kMaxHeadDim);  // never hidden / heads: 4B and 32B differ (spec 1.2)
   if (text.head_dim % 2 != 0) fail_input("{}: {} {} is odd", in.origin(), in.full("head_dim"), text.head_dim);
-  text.intermediate = in.integer("intermediate_size", 1, kMaxWide);
+  text.intermediate_size = in.integer("intermediate_size", 1, kMaxWide);
   text.max_positions = in.integer("max_position_embeddings", 1, kMaxPositions);
   text.rms_norm_eps = float(in.number("rms_norm_eps", 1e-12, 1e-1));
   in.only("hidden_act", "silu");
@@ -198,32 +198,31 @@ TextConfig read_text(const Section& in, bool moe, std::vector<std::string>& warn
 VisionConfig read_vision(const Section& in, const TextConfig& text) {
   VisionConfig v;
   v.depth = in.integer("depth", 1, kMaxLayers);
-  v.hidden = in.integer("hidden_size", 1, kMaxHidden);
-  v.intermediate = in.integer("intermediate_size", 1, kMaxWide);
+  v.hidden_size = in.integer("hidden_size", 1, kMaxHidden);
+  v.intermediate_size = in.integer("intermediate_size", 1, kMaxWide);
   v.heads = in.integer("num_heads", 1, kMaxHeads);
   // Two axes of rotary pairs: the head must split into four.
-  if (v.hidden % v.heads != 0 || v.head_dim() % 4 != 0 || v.head_dim() > kMaxHeadDim)
+  if (v.hidden_size % v.heads != 0 || v.head_dim() % 4 != 0 || v.head_dim() > kMaxHeadDim)
     fail_input("{}: {} {} does not divide into {} heads of a size that is a multiple of 4", in.origin(),
-               in.full("hidden_size"), v.hidden, v.heads);
-  v.out_hidden = in.integer("out_hidden_size", 1, kMaxHidden);
-  if (v.out_hidden != text.hidden)
+               in.full("hidden_size"), v.hidden_size, v.heads);
+  v.out_hidden_size = in.integer("out_hidden_size", 1, kMaxHidden);
+  if (v.out_hidden_size != text.hidden_size)
     fail_input("{}: {} {} differs from text_config.hidden_size {}", in.origin(), in.full("out_hidden_size"),
-               v.out_hidden, text.hidden);
+               v.out_hidden_size, text.hidden_size);
   v.channels = in.integer("in_channels", 3, 3);
   v.patch_size = in.integer("patch_size", 1, 256);
   v.temporal_patch_size = in.integer("temporal_patch_size", 1, 16);
-  v.merge = in.integer("spatial_merge_size", 1, 16);
-  v.position_embeddings = in.integer("num_position_embeddings", 1, 1 << 20);
-  int64_t side = int64_t(std::lround(std::sqrt(double(v.position_embeddings))));
-  if (side * side != v.position_embeddings)
-    fail_input("{}: {} {} is not a square", in.origin(), in.full("num_position_embeddings"),
-               v.position_embeddings);
-  v.deepstack_layers = in.integers("deepstack_visual_indexes", 0, v.depth - 1, size_t(v.depth));
-  if (!std::is_sorted(v.deepstack_layers.begin(), v.deepstack_layers.end(), std::less_equal<int64_t>()))
+  v.merge_size = in.integer("spatial_merge_size", 1, 16);
+  v.positions = in.integer("num_position_embeddings", 1, 1 << 20);
+  int64_t side = int64_t(std::lround(std::sqrt(double(v.positions))));
+  if (side * side != v.positions)
+    fail_input("{}: {} {} is not a square", in.origin(), in.full("num_position_embeddings"), v.positions);
+  v.deepstack = in.integers("deepstack_visual_indexes", 0, v.depth - 1, size_t(v.depth));
+  if (!std::is_sorted(v.deepstack.begin(), v.deepstack.end(), std::less_equal<int64_t>()))
     fail_input("{}: {} is not ascending", in.origin(), in.full("deepstack_visual_indexes"));
-  if (int64_t(v.deepstack_layers.size()) > text.layers)
+  if (int64_t(v.deepstack.size()) > text.layers)
     fail_input("{}: {} has {} taps, more than the {} decoder layers that take them", in.origin(),
-               in.full("deepstack_visual_indexes"), v.deepstack_layers.size(), text.layers);
+               in.full("deepstack_visual_indexes"), v.deepstack.size(), text.layers);
   in.only("hidden_act", "gelu_pytorch_tanh");
   return v;
 }
@@ -310,23 +309,21 @@ QuantConfig read_quantisation(const Section& top, std::vector<std::string>& warn
   return quant;
 }
 
-void read_tokens(const Section& top, const Section& text, ModelConfig& out) {
-  const int64_t last = out.text.vocab - 1;
-  auto id = [&](const char* key) { return int32_t(top.integer(key, 0, last)); };
-  out.image_token_id = id("image_token_id");
-  out.video_token_id = id("video_token_id");
-  out.vision_start_token_id = id("vision_start_token_id");
-  out.vision_end_token_id = id("vision_end_token_id");
+TokenIds read_tokens(const Section& top, const Section& text, int64_t vocab) {
+  TokenIds t;
+  t.image = top.integer("image_token_id", 0, vocab - 1);
+  t.video = top.integer("video_token_id", 0, vocab - 1);
+  t.vision_start = top.integer("vision_start_token_id", 0, vocab - 1);
+  t.vision_end = top.integer("vision_end_token_id", 0, vocab - 1);
   for (const Section* in : {&text, &top}) {  // the top level says more, where it speaks
-    if (in->has("bos_token_id")) out.bos_token_id = int32_t(in->integer("bos_token_id", 0, last));
+    if (in->has("bos_token_id")) t.bos = in->integer("bos_token_id", 0, vocab - 1);
     if (!in->has("eos_token_id")) continue;
-    std::vector<int64_t> ids;
     if (in->get("eos_token_id").is_array())
-      ids = in->integers("eos_token_id", 0, last, 64);
+      t.eos = in->integers("eos_token_id", 0, vocab - 1, 64);
     else
-      ids = {in->integer("eos_token_id", 0, last)};
-    out.eos_token_ids.assign(ids.begin(), ids.end());
+      t.eos = {in->integer("eos_token_id", 0, vocab - 1)};
   }
+  return t;
 }
 
 bool read_tied(const Section& top, const Section& text, std::vector<std::string>& warnings) {
@@ -340,7 +337,7 @@ bool read_tied(const Section& top, const Section& text, std::vector<std::string>
 
 }  // namespace
 
-bool TextConfig::layer_is_moe(int64_t layer) const {
+bool TextConfig::is_moe_layer(int64_t layer) const {
   if (experts == 0 || (layer + 1) % sparse_step != 0) return false;
   return std::find(mlp_only_layers.begin(), mlp_only_layers.end(), layer) == mlp_only_layers.end();
 }
@@ -352,29 +349,29 @@ int64_t TextConfig::context_limit() const {
 ParameterCounts ModelConfig::parameters() const {
   ParameterCounts n;
   const TextConfig& t = text;
-  const int64_t H = t.hidden;
-  n.embeddings = t.vocab * H;
-  n.head = tied_head ? 0 : t.vocab * H;
+  const int64_t H = t.hidden_size;
+  n.embeddings = t.vocab_size * H;
+  n.head = tied ? 0 : t.vocab_size * H;
   n.attention = t.layers * 2 * H * (t.q_width() + t.kv_width());
   n.text_norms = t.layers * (2 * H + 2 * t.head_dim) + H;
   int64_t active_experts = 0;
   for (int64_t i = 0; i < t.layers; ++i) {
-    if (!t.layer_is_moe(i)) {
-      n.mlp += 3 * H * t.intermediate;
+    if (!t.is_moe_layer(i)) {
+      n.mlp += 3 * H * t.intermediate_size;
       continue;
     }
     n.router += t.experts * H;
     n.experts += t.experts * 3 * H * t.expert_intermediate;
     active_experts += t.experts_per_token * 3 * H * t.expert_intermediate;
   }
-  n.active_text = n.text() - n.experts + active_experts - n.embeddings + (tied_head ? n.embeddings : H);
+  n.active_text = n.text() - n.experts + active_experts - n.embeddings + (tied ? n.embeddings : H);
 
   const VisionConfig& v = vision;
-  const int64_t D = v.hidden, F = v.intermediate, W = v.merged_size();
-  n.vision_embeddings = D * v.patch_features() + D + v.position_embeddings * D;
+  const int64_t D = v.hidden_size, F = v.intermediate_size, W = v.merged_size();
+  n.vision_embeddings = D * v.patch_features() + D + v.positions * D;
   n.vision_blocks = v.depth * (4 * D + (3 * D * D + 3 * D) + (D * D + D) + (D * F + F) + (D * F + D));
-  const int64_t merger = W * W + W + v.out_hidden * (W + 1);
-  n.mergers = merger + 2 * D + int64_t(v.deepstack_layers.size()) * (merger + 2 * W);
+  const int64_t merger = W * W + W + v.out_hidden_size * (W + 1);
+  n.mergers = merger + 2 * D + int64_t(v.deepstack.size()) * (merger + 2 * W);
   return n;
 }
 
@@ -405,8 +402,8 @@ ModelConfig parse_model_config(std::string_view text, const std::string& origin)
   config.text = read_text(text_in, moe, config.warnings);
   config.vision = read_vision(top.section("vision_config"), config.text);
   config.quant = read_quantisation(top, config.warnings);
-  config.tied_head = read_tied(top, text_in, config.warnings);
-  read_tokens(top, text_in, config);
+  config.tied = read_tied(top, text_in, config.warnings);
+  config.tokens = read_tokens(top, text_in, config.text.vocab_size);
   return config;
 }
 

@@ -14,10 +14,10 @@
 namespace vl8 {
 
 struct TextConfig {
-  int64_t vocab = 0, hidden = 0, layers = 0;
-  int64_t heads = 0, kv_heads = 0, head_dim = 0;
-  int64_t intermediate = 0;   // of dense layers
-  int64_t max_positions = 0;  // without YaRN; the limit in use is context_limit()
+  int64_t vocab_size = 0, hidden_size = 0, layers = 0;
+  int64_t q_heads = 0, kv_heads = 0, head_dim = 0;
+  int64_t intermediate_size = 0;  // of dense layers
+  int64_t max_positions = 0;      // without YaRN; the limit in use is context_limit()
   float rms_norm_eps = 0;
   RopeConfig rope;
 
@@ -26,21 +26,21 @@ struct TextConfig {
   int64_t sparse_step = 1;               // layer i is sparse when (i + 1) % sparse_step == 0 ...
   std::vector<int64_t> mlp_only_layers;  // ... and it is not listed here
 
-  bool layer_is_moe(int64_t layer) const;
-  int64_t q_width() const { return heads * head_dim; }
+  bool is_moe_layer(int64_t layer) const;
+  int64_t q_width() const { return q_heads * head_dim; }
   int64_t kv_width() const { return kv_heads * head_dim; }
   int64_t context_limit() const;  // max_positions, or YaRN's factor x original positions when that is more
 };
 
 struct VisionConfig {
-  int64_t depth = 0, hidden = 0, intermediate = 0, heads = 0, out_hidden = 0;
-  int64_t channels = 3, patch_size = 16, temporal_patch_size = 2, merge = 2;
-  int64_t position_embeddings = 0;        // rows of the position table, a square
-  std::vector<int64_t> deepstack_layers;  // block indexes whose output is tapped, ascending
+  int64_t depth = 0, hidden_size = 0, intermediate_size = 0, heads = 0, out_hidden_size = 0;
+  int64_t channels = 3, patch_size = 16, temporal_patch_size = 2, merge_size = 2;
+  int64_t positions = 0;           // rows of the position table, a square
+  std::vector<int64_t> deepstack;  // block indexes whose output is tapped, ascending
 
-  int64_t head_dim() const { return hidden / heads; }
+  int64_t head_dim() const { return hidden_size / heads; }
   int64_t patch_features() const { return channels * temporal_patch_size * patch_size * patch_size; }  // 1536
-  int64_t merged_size() const { return hidden * merge * merge; }                                       // 4D
+  int64_t merged_size() const { return hidden_size * merge_size * merge_size; }                        // 4D
 };
 
 enum class QuantMethod : uint8_t { none, fp8, compressed_tensors };
@@ -53,6 +53,12 @@ struct QuantConfig {
   int64_t block_rows = 0, block_cols = 0;  // 0: scales per tensor or per channel
   bool static_activations = false;
   std::vector<std::string> skipped;  // module names, or `re:` patterns (compressed-tensors)
+};
+
+struct TokenIds {
+  int64_t image = 0, video = 0, vision_start = 0, vision_end = 0;
+  std::optional<int64_t> bos;
+  std::vector<int64_t> eos;  // of config.json; generation_config.json says more
 };
 
 // Elements by part (spec 1.5). `total` counts tied embeddings once.
@@ -71,11 +77,9 @@ struct ModelConfig {
   TextConfig text;
   VisionConfig vision;
   QuantConfig quant;
-  int32_t image_token_id = 0, video_token_id = 0, vision_start_token_id = 0, vision_end_token_id = 0;
-  std::optional<int32_t> bos_token_id;
-  std::vector<int32_t> eos_token_ids;  // of config.json; generation_config.json may say more
-  bool tied_head = false;              // the head is the embedding table
-  std::vector<std::string> warnings;   // readable but odd; to be shown once
+  TokenIds tokens;
+  bool tied = false;                  // the head is the embedding table
+  std::vector<std::string> warnings;  // readable but odd; to be shown once
 
   ParameterCounts parameters() const;
   int64_t kv_bytes_per_token(DType dtype = DType::bf16) const;
@@ -85,5 +89,12 @@ struct ModelConfig {
 // what is.
 ModelConfig parse_model_config(std::string_view json, const std::string& origin);
 ModelConfig load_model_config(const std::filesystem::path& folder);  // FOLDER/config.json
+
+// One stored module of a fused projection, for the visitors of the list of weights: q_proj, k_proj, v_proj
+// are three parts of one Linear.
+struct LinearPart {
+  std::string name;  // canonical module name, without `.weight`
+  int64_t rows = 0;
+};
 
 }  // namespace vl8
