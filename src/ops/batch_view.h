@@ -17,14 +17,20 @@ struct SequenceView {
   const int32_t* pages = nullptr;  // page of key j is pages[j / page_tokens]
 };
 
+// Visual features that take the place of the embeddings of consecutive rows (the placeholders of one picture or frame
+// group, or the part of them that is in this step).
+struct VisualSpan {
+  int64_t row = 0;                // first row in T
+  Tensor features;                // [n, C]
+  std::vector<Tensor> deepstack;  // each [n, C]; added after decoder layer 0, 1, 2 (spec 7.5)
+};
+
 struct BatchView {
   std::span<const int32_t> token_ids;  // [T]
   const int32_t* positions = nullptr;  // [3, T]: rotary positions on the axes T, H, W (spec 7.2)
   std::span<const SequenceView> sequences;
-  std::span<const int32_t> visual_rows;  // ascending rows of T that take a visual feature instead of an embedding
-  Tensor visual;                         // [len(visual_rows), C] main features
-  std::vector<Tensor> deepstack;         // each [len(visual_rows), C]; one for each of the first decoder layers
-  std::span<const int32_t> logit_rows;   // rows of T whose logits are wanted
+  std::span<const VisualSpan> visual;
+  std::span<const int32_t> logit_rows;  // rows of T whose logits are wanted
   int64_t tokens() const { return int64_t(token_ids.size()); }
 };
 

@@ -43,18 +43,16 @@ Tensor Ops::embed(const Weight& table, std::span<const int32_t> ids) {
   return do_embed(table, ids);
 }
 
-void Ops::put_rows(Tensor& x, std::span<const int32_t> rows, const Tensor& src) {
+void Ops::put_rows(Tensor& x, int64_t row, const Tensor& src) {
   check_matrix("put_rows", src, x.shape[1]);
-  check(src.rows() == int64_t(rows.size()), "put_rows: {} rows, {} features", rows.size(), src.rows());
-  check_rows("put_rows", rows, x.rows());
-  do_put_rows(x, rows, src, false);
+  check(0 <= row && row + src.rows() <= x.rows(), "put_rows: rows {}..{} of {}", row, row + src.rows(), x.rows());
+  do_put_rows(x, row, src, false);
 }
 
-void Ops::add_rows(Tensor& x, std::span<const int32_t> rows, const Tensor& src) {
+void Ops::add_rows(Tensor& x, int64_t row, const Tensor& src) {
   check_matrix("add_rows", src, x.shape[1]);
-  check(src.rows() == int64_t(rows.size()), "add_rows: {} rows, {} features", rows.size(), src.rows());
-  check_rows("add_rows", rows, x.rows());
-  do_put_rows(x, rows, src, true);
+  check(0 <= row && row + src.rows() <= x.rows(), "add_rows: rows {}..{} of {}", row, row + src.rows(), x.rows());
+  do_put_rows(x, row, src, true);
 }
 
 Tensor Ops::rms_norm(const Tensor& x, const Tensor& weight, float eps) {

@@ -2,7 +2,7 @@
 // reference loops, the CPU kernels, a probe, a meter, and later a GPU and a training tape.
 //
 // A public verb checks its contract once and calls the private virtual do_... . Results are views in the arena of the
-// Ops and live until the caller's Arena::Scope ends. Inputs are never changed unless the verb's comment says so.
+// Ops; how long they live is said at begin_step. Inputs are never changed unless the verb's comment says so.
 // Shapes: T tokens, C hidden size, Hq/Hkv query/key heads, D head size, N patches of the vision tower, V vocabulary.
 // The type of activations is the backend's secret; the CPU keeps them in F32 and rounds where matrix units need bf16.
 #pragma once
@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/arena.h"
+#include "core/grid.h"
 #include "core/tensor.h"
 #include "ops/batch_view.h"
 #include "ops/weight.h"
@@ -41,11 +42,10 @@ struct RopeConfig {
   double yarn_beta_fast = 32, yarn_beta_slow = 1, yarn_attention_factor = 0;  // 0: 0.1 ln(factor) + 1
 };
 
-struct Grid {
-  int64_t t = 1, h = 0, w = 0;  // frames groups, patch rows, patch columns
-  int64_t patches() const { return t * h * w; }
+struct Kept {
+  Tensor tensor;
+  std::shared_ptr<void> owner;
 };
-
 struct Normed {
   Tensor normed, sum;
 };
@@ -57,6 +57,11 @@ class Ops {
  public:
   virtual ~Ops() = default;
   virtual Arena& arena() = 0;
+  // Results taken after begin_step live for the step; results of a layer (after next_layer) until the end of the layer
+  // after it. keep() makes a copy that lives as long as its owner, for features that outlive the step.
+  virtual void begin_step() = 0;
+  virtual void next_layer() = 0;
+  virtual Kept keep(const Tensor& activation) = 0;
   virtual Precision precision() const = 0;
   virtual std::string_view name() const = 0;  // "reference", "cpu avx512_bf16", ...
 
@@ -69,6 +74,7 @@ class Ops {
   virtual std::vector<float> download(const Tensor& activation) = 0;  // any activation as F32 on the host
 
   // Gives an intermediate its reference module name; only a probe listens.
+  virtual bool taps() const { return false; }
   virtual void tap(std::string_view /*name*/, const Tensor& /*value*/) {}
 
   // --- both towers
@@ -80,8 +86,8 @@ class Ops {
 
   // --- text
   Tensor embed(const Weight& table, std::span<const int32_t> ids);                      // [T, C]
-  void put_rows(Tensor& x, std::span<const int32_t> rows, const Tensor& src);           // x[rows[i]] = src[i], in place
-  void add_rows(Tensor& x, std::span<const int32_t> rows, const Tensor& src);           // x[rows[i]] += src[i], in place
+  void put_rows(Tensor& x, int64_t row, const Tensor& src);                              // x[row + i] = src[i], in place
+  void add_rows(Tensor& x, int64_t row, const Tensor& src);                              // x[row + i] += src[i], in place
   Tensor rms_norm(const Tensor& x, const Tensor& weight, float eps);                     // per row
   Normed add_rms_norm(const Tensor& x, const Tensor& delta, const Tensor& weight, float eps);  // sum = x + delta
   Tensor add(const Tensor& x, const Tensor& y);
@@ -108,7 +114,7 @@ class Ops {
   virtual Tensor do_linear(const Tensor& x, const Linear& w, Activation act, const Tensor* residual) = 0;
   virtual Tensor do_gather_rows(const Tensor& x, std::span<const int32_t> rows) = 0;
   virtual Tensor do_embed(const Weight& table, std::span<const int32_t> ids) = 0;
-  virtual void do_put_rows(Tensor& x, std::span<const int32_t> rows, const Tensor& src, bool accumulate) = 0;
+  virtual void do_put_rows(Tensor& x, int64_t row, const Tensor& src, bool accumulate) = 0;
   virtual Normed do_rms_norm(const Tensor& x, const Tensor* delta, const Tensor& weight, float eps) = 0;
   virtual Tensor do_add(const Tensor& x, const Tensor& y) = 0;
   virtual Rope do_mrope(const int32_t* positions, int64_t tokens, const RopeConfig& config) = 0;
