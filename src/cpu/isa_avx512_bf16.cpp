@@ -16,6 +16,10 @@
 #include "cpu/kernels/table_parts.inl"
 
 namespace vl8::cpu {
+namespace {
+constexpr MatrixKernels kDotKernels = {2, 1, pack_tokens<DotCore>, multiply<DotCore>, gemv_bf16_bytes, gemv_bf16_pack,
+                                       gemv_bf16, flash_bytes<DotCore>, flash<DotCore>, kGemvTokens};
+}  // namespace
 extern const KernelTable table_avx512_bf16;
 constinit const KernelTable table_avx512_bf16 = make_table(kExactKernels, kDotKernels, peak_flop<DotOp>);
 }  // namespace vl8::cpu

@@ -111,7 +111,8 @@ struct FlashTask {
   bool causal;
   int64_t first_key;
   float scale;
-  void* scratch;  // flash_bytes(head_dim), 64-byte aligned
+  bool round_bf16;  // f32 units only: round queries to bf16
+  void* scratch;    // flash_bytes(head_dim), 64-byte aligned
 };
 
 // One token: `group` query heads over keys key_begin..key_end, as a part that merge_parts joins.

@@ -158,7 +158,7 @@ void flash(const FlashTask& t) {
       limit[g][i] = t.causal ? float(t.first_key + r / t.group) : float(t.kv_len);
       max_[g][i] = -__builtin_inff(), sum_[g][i] = 0;
     }
-    Core::pack_group(set, t.head_dim, p.units, false, scratch + p.q + g * p.units * 64);
+    Core::pack_group(set, t.head_dim, p.units, t.round_bf16, scratch + p.q + g * p.units * 64);
   }
   const int64_t last = t.causal ? min64(t.kv_len, t.first_key + (t.row_end - 1) / t.group + 1) : t.kv_len;
   Core::begin();

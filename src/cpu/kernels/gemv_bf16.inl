@@ -124,8 +124,6 @@ static void gemv_bf16(const GemvTask& t) {
   }
 }
 
-constexpr MatrixKernels kDotKernels = {2, 1, pack_tokens<DotCore>, multiply<DotCore>, gemv_bf16_bytes, gemv_bf16_pack,
-                                       gemv_bf16, flash_bytes<DotCore>, flash<DotCore>, kGemvTokens};
 
 }  // namespace
 }  // namespace vl8::cpu
