@@ -10,17 +10,11 @@
 #include <vector>
 
 #include "core/dtype.h"
+#include "core/grid.h"
 #include "core/tensor.h"
 #include "media/image.h"
 
 namespace vl8 {
-
-struct Grid {  // in patches
-  int64_t t = 0, h = 0, w = 0;
-  int64_t patches() const { return t * h * w; }
-  int64_t tokens(int64_t merge) const { return t * h * w / (merge * merge); }
-  bool operator==(const Grid&) const = default;
-};
 
 struct PatchLayout {
   int patch = 16, temporal = 2, merge = 2;  // pixels, frames, patches
