@@ -159,7 +159,7 @@ double draw_text(Image& image, double x, double y, double cap_height, std::strin
 
 void draw_boxes(Image& image, const std::vector<Mark>& marks, const DrawOptions& options) {
   const double side = std::min(image.width, image.height);
-  const double line = options.line > 0 ? options.line : std::clamp(side / 220, 1.5, 12.0);
+  const double line = options.line > 0 ? options.line : std::clamp(side / 160, 2.0, 12.0);
   const double cap = options.text > 0 ? options.text : std::clamp(side / 42, 7.0, 60.0);
   std::map<std::string, Color> colors;
   for (const Mark& m : marks) colors.try_emplace(m.label, kPalette[colors.size() % std::size(kPalette)]);
