@@ -36,15 +36,15 @@ MarkedText expand_stamps(const MarkedText& rendered, const std::vector<VideoInpu
 // Every pad becomes one id per merged patch of its picture or frame group.
 std::vector<int32_t> expand_pads(const std::vector<int32_t>& ids, const ModelConfig& c, const std::vector<VisualInput>& images,
                                  const std::vector<VisualInput>& videos) {
-  const int64_t merge = c.vision.merge;
+  const int64_t merge = c.vision.merge_size;
   std::vector<int32_t> out;
   size_t image = 0, video = 0;
   int64_t group = 0;
   for (int32_t id : ids) {
     int64_t copies = 1;
-    if (id == c.image_token_id && image < images.size()) {
+    if (id == c.tokens.image && image < images.size()) {
       copies = images[image++].grid.tokens(merge);
-    } else if (id == c.video_token_id && video < videos.size()) {
+    } else if (id == c.tokens.video && video < videos.size()) {
       const Grid& g = videos[video].grid;
       copies = g.tokens(merge) / g.t;
       if (++group == g.t) group = 0, ++video;
@@ -70,11 +70,11 @@ Prompt prompt_from_ids(std::vector<int32_t> ids, std::vector<VisualInput> images
   };
   Prompt p;
   p.ids = std::move(ids);
-  p.runs = find_visual_runs(p.ids, config.image_token_id, config.video_token_id, grids(images), grids(videos), config.vision.merge);
+  p.runs = find_visual_runs(p.ids, int32_t(config.tokens.image), int32_t(config.tokens.video), grids(images), grids(videos), config.vision.merge_size);
   p.positions = prompt_positions(int64_t(p.ids.size()), p.runs);
   size_t image = 0, video = 0;
   for (size_t r = 0; r < p.runs.size();) {
-    bool is_image = p.ids[size_t(p.runs[r].begin)] == config.image_token_id;
+    bool is_image = p.ids[size_t(p.runs[r].begin)] == int32_t(config.tokens.image);
     p.visuals.push_back(std::move(is_image ? images[image++] : videos[video++]));
     const int64_t groups = p.visuals.back().grid.t;
     for (int64_t row = 0, g = 0; g < groups; ++g, ++r) {
@@ -87,7 +87,7 @@ Prompt prompt_from_ids(std::vector<int32_t> ids, std::vector<VisualInput> images
 
 Prompt build_prompt(const MarkedText& rendered, PromptMedia media, const Tokenizer& tokenizer, const ModelConfig& config,
                     VideoDialect dialect) {
-  std::vector<int32_t> ids = tokenizer.encode(expand_stamps(rendered, media.videos, dialect));
+  std::vector<int32_t> ids = tokenizer.encode(expand_stamps(rendered, media.videos, dialect).str());
   std::vector<VisualInput> images, videos;
   for (ImageInput& i : media.images) images.push_back(take(i));
   for (VideoInput& v : media.videos) videos.push_back(take(v));

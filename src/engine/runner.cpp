@@ -82,7 +82,7 @@ Runner::Logits Runner::step(std::span<const Work> work) {
   }
   const BatchView batch{ids, positions.data(), views, visual, logit_rows};
   Logits out;
-  out.vocab = config_.text.vocab;
+  out.vocab = config_.text.vocab_size;
   Tensor logits = text_forward(op_, config_.text, weights_, batch, cache_);
   if (!logit_rows.empty()) out.values = op_.download(logits);
   for (const Work& w : work) w.sequence->cached += w.tokens;

@@ -9,11 +9,7 @@ struct PrepareVisitor {
   void vector(Tensor&, const std::string&, int64_t) {}
   void table_f32(Tensor&, const std::string&, int64_t, int64_t) {}
   void table(Weight& w, const std::string&, int64_t, int64_t) { op.prepare(w); }
-  struct Part {
-    std::string name;
-    int64_t rows;
-  };
-  void linear(Linear& l, std::initializer_list<Part>, int64_t, bool) { op.prepare(l.weight); }
+  void linear(Linear& l, std::initializer_list<LinearPart>, int64_t, bool) { op.prepare(l.weight); }
   void experts(Moe& m, const std::string&, int64_t, int64_t, int64_t) {
     for (Linear& l : m.gate_up) op.prepare(l.weight);
     for (Linear& l : m.down) op.prepare(l.weight);

@@ -31,7 +31,7 @@ Tensor text_forward(Ops& op, const TextConfig& c, const ModelWeights& w, const B
     // 1. attention
     auto [h, x1] = delta.empty() ? Normed{op.rms_norm(x, l.input_norm, c.rms_norm_eps), x}
                                  : op.add_rms_norm(x, delta, l.input_norm, c.rms_norm_eps);
-    QkvHeads qkv = op.qk_norm_rope(op.linear(h, l.qkv), {c.heads, c.kv_heads, c.head_dim}, l.q_norm, l.k_norm, c.rms_norm_eps, rope);
+    QkvHeads qkv = op.qk_norm_rope(op.linear(h, l.qkv), {c.q_heads, c.kv_heads, c.head_dim}, l.q_norm, l.k_norm, c.rms_norm_eps, rope);
     Tensor a = op.reduce(op.linear(op.attention(qkv, kv, i, b), l.o));
     if (op.taps()) op.tap(fmt::format("layers.{}.self_attn", i), a);
     // 2. feed-forward

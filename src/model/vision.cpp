@@ -30,11 +30,11 @@ VisionFeatures vision_forward(Ops& op, const VisionConfig& c, const VisionWeight
                               std::span<const Grid> grids) {
   op.begin_step();
   const std::vector<int32_t> segments = attention_segments(grids);
-  const int64_t merged = patches.rows() / (c.merge * c.merge);
-  const Rope rope = op.vision_rope(grids, c.hidden / c.heads, c.merge);
+  const int64_t merged = patches.rows() / (c.merge_size * c.merge_size);
+  const Rope rope = op.vision_rope(grids, c.head_dim(), c.merge_size);
   Tensor x = op.linear(op.upload(patches), w.patch_embed);
   op.tap("visual.patch_embed", x);
-  x = op.add_position_embedding(x, w.position_table, grids, c.merge);
+  x = op.add_position_embedding(x, w.position_table, grids, c.merge_size);
 
   VisionFeatures out;
   for (int64_t i = 0; i < c.depth; ++i) {
@@ -46,9 +46,9 @@ VisionFeatures vision_forward(Ops& op, const VisionConfig& c, const VisionWeight
     x = op.linear_residual(h, f, b.fc2);
     if (op.taps()) op.tap(fmt::format("visual.blocks.{}", i), x);
 
-    auto tap = std::find(c.deepstack_layers.begin(), c.deepstack_layers.end(), i);
-    if (tap == c.deepstack_layers.end()) continue;
-    const size_t k = size_t(tap - c.deepstack_layers.begin());
+    auto tap = std::find(c.deepstack.begin(), c.deepstack.end(), i);
+    if (tap == c.deepstack.end()) continue;
+    const size_t k = size_t(tap - c.deepstack.begin());
     Tensor feature = merge_patches(op, w.deepstack[k], x, merged, true);
     if (op.taps()) op.tap(fmt::format("visual.deepstack_merger_list.{}", k), feature);
     out.deepstack.resize(w.deepstack.size());

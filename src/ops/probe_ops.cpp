@@ -25,6 +25,7 @@ bool matches_any(std::string_view globs, std::string_view name) {
 }  // namespace
 
 void ProbeOps::tap(std::string_view name, const Tensor& value) {
+  if (stopped_) return;
   int call = calls_[std::string(name)]++;
   std::string full(name);
   if (call > 0) full += "#" + std::to_string(call);

@@ -17,12 +17,14 @@ class ProbeOps : public ForwardOps {
  public:
   // glob: `*` matches any run of characters, `?` one; several patterns are separated by commas.
   ProbeOps(Ops& inner, std::string glob) : ForwardOps(inner), glob_(std::move(glob)) {}
-  bool taps() const override { return true; }
+  bool taps() const override { return !stopped_; }
+  void stop() { stopped_ = true; }  // keeps nothing from now on
   void tap(std::string_view name, const Tensor& value) override;
   const std::map<std::string, ProbedTensor>& probed() const { return probed_; }
 
  private:
   std::string glob_;
+  bool stopped_ = false;
   std::map<std::string, int> calls_;
   std::map<std::string, ProbedTensor> probed_;
 };
