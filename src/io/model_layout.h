@@ -3,6 +3,7 @@
 // and counting.
 #pragma once
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "io/safetensors.h"
@@ -26,5 +27,9 @@ struct LayoutTensor {
 
 // In the order of use. The tied head is left out.
 std::vector<LayoutTensor> model_layout(const ModelConfig& config);
+
+// Is a linear (module name) one that FP8 checkpoints quantise: those of the decoder layers, but not the
+// router.
+bool is_language_linear(std::string_view module);
 
 }  // namespace vl8

@@ -47,8 +47,10 @@ class RandomBinder {
 
  private:
   WeightPart random_part(std::string_view name, int64_t rows, int64_t k, bool fp8);
+  void reserve(uint64_t bytes);
   std::shared_ptr<WeightStore> store_;
   ThreadPool& pool_;
+  uint64_t reserved_ = 0;  // memory asked for and not yet used
   RandomOptions options_;
 };
 

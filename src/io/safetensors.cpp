@@ -87,8 +87,7 @@ class HeaderReader {
     for (auto [key, text] : object) {
       std::string_view s;
       if (text.get(s)) fail_input("{}: __metadata__ entry {} is not a string", path_, shown(key));
-      if (!metadata_.emplace(key, s).second)
-        fail_input("{}: __metadata__ names {} twice", path_, shown(key));
+      if (!metadata_.emplace(key, s).second) fail_input("{}: __metadata__ names {} twice", path_, shown(key));
     }
   }
 

@@ -74,6 +74,8 @@ struct TensorSpec {
   Shape shape;
 };
 
+uint64_t spec_bytes(const TensorSpec& spec);  // of the data; Error(internal) when it does not fit 64 bits
+
 // Writes a file piece by piece, from any number of threads, in any order. Tensors are laid out like the
 // reference writer does (larger types first, then by name), so each is aligned to its type. The file appears
 // under its name only in commit(); before that it lies beside it as NAME.<pid>.partial, which the destructor

@@ -19,16 +19,6 @@ struct Layout {
   uint64_t file_bytes = 0;
 };
 
-uint64_t spec_bytes(const TensorSpec& spec) {
-  uint64_t bytes = dtype_bytes(spec.dtype);
-  for (int i = 0; i < spec.shape.rank; ++i) {
-    check(spec.shape[i] >= 0, "tensor {} has shape {}", spec.name, spec.shape.str());
-    check(!__builtin_mul_overflow(bytes, uint64_t(spec.shape[i]), &bytes), "tensor {} {} is too large",
-          spec.name, spec.shape.str());
-  }
-  return bytes;
-}
-
 Layout lay_out(const std::vector<TensorSpec>& specs, const std::map<std::string, std::string>& metadata) {
   std::vector<size_t> order(specs.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -79,6 +69,16 @@ void write_all(int fd, const void* data, size_t count, uint64_t offset, const st
 }
 
 }  // namespace
+
+uint64_t spec_bytes(const TensorSpec& spec) {
+  uint64_t bytes = dtype_bytes(spec.dtype);
+  for (int i = 0; i < spec.shape.rank; ++i) {
+    check(spec.shape[i] >= 0, "tensor {} has shape {}", spec.name, spec.shape.str());
+    check(!__builtin_mul_overflow(bytes, uint64_t(spec.shape[i]), &bytes), "tensor {} {} is too large",
+          spec.name, spec.shape.str());
+  }
+  return bytes;
+}
 
 SafetensorsWriter::SafetensorsWriter(std::filesystem::path path, std::vector<TensorSpec> specs,
                                      std::map<std::string, std::string> metadata)

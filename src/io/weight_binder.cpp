@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "io/model_layout.h"
 
 namespace vl8 {
 namespace {
@@ -36,10 +37,6 @@ bool is_matrix(const Shape& shape, int64_t rows, int64_t k) {
   for (int i = 1; i < shape.rank; ++i)
     if (__builtin_mul_overflow(product, shape[i], &product)) return false;
   return product == k;
-}
-
-bool is_language_linear(std::string_view module) {
-  return module.starts_with("language_model.layers.") && !module.ends_with(".mlp.gate");
 }
 
 }  // namespace

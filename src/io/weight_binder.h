@@ -54,7 +54,8 @@ class WeightBinder {
   WeightBinder(std::shared_ptr<WeightStore> store, const QuantConfig& quant);
 
   // The visitor. Names are canonical; `.weight` may be given or left out for table, table_f32 and head.
-  // Outputs are bound at once and must not move before finish(); the contents of converted ones are there after it.
+  // Outputs are bound at once and must not move before finish(); the contents of converted ones are there
+  // after it.
   void vector(Tensor& out, std::string_view name, int64_t n);                  // F32 [n], converted
   void table(Weight& out, std::string_view name, int64_t rows, int64_t cols);  // mapped, read row by row
   void table_f32(Tensor& out, std::string_view name, int64_t rows,

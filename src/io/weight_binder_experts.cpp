@@ -133,9 +133,7 @@ void WeightBinder::turn_experts(ThreadPool& pool, bool show_progress) {
   if (turns_.empty()) return;
   int64_t total = 0;
   for (const Turn& t : turns_) total += t.rows * t.k * int64_t(dtype_bytes(t.source.dtype));
-  if (uint64_t available = available_memory_bytes(); uint64_t(total) > available)
-    fail(ErrorKind::resource, "{}: the experts take {:.1f} GB of memory, {:.1f} GB is available",
-         store_->checkpoint().folder().string(), double(total) * 1e-9, double(available) * 1e-9);
+  require_memory(uint64_t(total), store_->checkpoint().folder().string() + ": the experts");
   Progress progress("loading experts", total, "B", show_progress);
   pool.parallel_for(int64_t(turns_.size()), 1, [&](int, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {

@@ -113,6 +113,13 @@ uint64_t available_memory_bytes() {
   return UINT64_MAX;  // unknown: nothing is refused
 }
 
+void require_memory(uint64_t bytes, std::string_view what) {
+  const uint64_t available = available_memory_bytes();
+  if (bytes > available)
+    fail(ErrorKind::resource, "{} take {:.1f} GB of memory, {:.1f} GB is available", what,
+         double(bytes) * 1e-9, double(available) * 1e-9);
+}
+
 void WeightStore::wait() {
   if (!read_ahead_) return;
   read_ahead_->join();

@@ -53,5 +53,7 @@ class WeightStore {
 
 // What the kernel says new allocations may still take (MemAvailable).
 uint64_t available_memory_bytes();
+// Throws Error(resource) with both figures when `what` ("the experts") does not fit.
+void require_memory(uint64_t bytes, std::string_view what);
 
 }  // namespace vl8
