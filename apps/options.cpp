@@ -17,13 +17,18 @@ fs::path program_folder() {
 
 }  // namespace
 
+fs::path bundled_folder(const std::string& name) {
+  const fs::path here = program_folder();
+  for (const fs::path& p : {here / "../share/vl8" / name, here / "../../assets" / name, here / "assets" / name}) {
+    std::error_code ec;
+    if (fs::is_directory(p, ec)) return p.lexically_normal();
+  }
+  fail_usage("the bundled folder {} was not found beside the program ({})", name, here.string());
+}
+
 fs::path default_model_folder() {
   if (auto folder = env("VL8_MODEL")) return *folder;
-  const fs::path here = program_folder();
-  const fs::path places[] = {here / "../share/vl8/nano", here / "../../assets/nano", here / "assets/nano"};
-  for (const fs::path& p : places)
-    if (is_file(p / "config.json")) return p.lexically_normal();
-  fail_usage("no model was given and the bundled one was not found beside the program; name a model folder with -m");
+  return bundled_folder("nano");
 }
 
 Precision parse_precision(const std::string& name) {

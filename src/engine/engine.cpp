@@ -1,8 +1,9 @@
 #include "engine/engine.h"
 
+#include "io/weight_store.h"
+
 #include <algorithm>
 #include <chrono>
-#include <fstream>
 
 
 namespace vl8 {
@@ -10,18 +11,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 double ms_since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
-
-// What the system says can still be had without swapping; 0 where it does not say.
-int64_t available_memory_bytes() {
-  std::ifstream f("/proc/meminfo");
-  std::string key;
-  int64_t kb = 0;
-  while (f >> key >> kb) {
-    if (key == "MemAvailable:") return kb * 1024;
-    f.ignore(256, '\n');
-  }
-  return 0;
-}
 
 PromptMedia preprocess(const ChatRequest& request, const ProcessorConfig& processor) {
   PromptMedia media;
@@ -65,7 +54,7 @@ void Engine::check_fits(int64_t prompt_tokens, int64_t max_tokens) const {
                "pictures (--max-pixels), fewer of them, or --max-tokens {}",
                prompt_tokens, max_tokens, total, max_context(), std::max<int64_t>(0, max_context() - prompt_tokens));
   const int64_t per_token = config().kv_bytes_per_token(options_.precision == Precision::bf16 ? DType::bf16 : DType::f32);
-  const int64_t available = available_memory_bytes();
+  const int64_t available = int64_t(available_memory_bytes());
   if (available > 0 && total * per_token > available)
     fail(ErrorKind::resource,
          "{} tokens (prompt {}, answer up to {}) need {} MB for keys and values ({} bytes a token), but only {} MB of memory are "

@@ -144,7 +144,7 @@ void read_video(const Section& s, VideoSettings& to) {
 }
 
 std::optional<Json> read_json(const fs::path& path) {
-  if (!vl8::is_regular_file(path)) return std::nullopt;
+  if (!vl8::is_file(path)) return std::nullopt;
   Json json = Json::parse(read_file(path, kMaxConfigBytes), nullptr, false);
   if (json.is_discarded()) fail_input("{}: not valid JSON; is the download complete?", path.string());
   if (!json.is_object()) fail_input("{}: not a JSON object", path.string());
