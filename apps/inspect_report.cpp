@@ -196,7 +196,7 @@ std::string inspect_json(const InspectReport& r) {
                  {"activation_bytes", r.activation_bytes},
                  {"total_bytes", r.total_bytes}};
   j["warnings"] = r.config.warnings;
-  return j.dump(2) + "\n";
+  return j.dump(2);
 }
 
 }  // namespace vl8

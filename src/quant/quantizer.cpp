@@ -139,6 +139,10 @@ std::vector<fs::path> companion_files(const fs::path& folder) {
   return files;
 }
 
+void stop_if_cancelled(const QuantizeOptions& options) {
+  if (options.cancelled && options.cancelled()) fail(ErrorKind::cancelled, "stopped; nothing was written");
+}
+
 class Quantizer {
  public:
   Quantizer(const Checkpoint& checkpoint, const Plan& plan, CheckpointWriter& writer,
@@ -152,7 +156,7 @@ class Quantizer {
 
   void run(QuantizeReport& report) {
     for (const Job& job : plan_.jobs) {
-      stop_if_cancelled();
+      stop_if_cancelled(options_);
       if (job.quantised)
         quantise(job, report), ++report.quantised_tensors;
       else
@@ -173,7 +177,7 @@ class Quantizer {
     pool_.parallel_for(count, 1, [&](int, int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i)
         error.run([&] {
-          stop_if_cancelled();
+          stop_if_cancelled(options_);
           f(i);
         });
     });
@@ -278,7 +282,7 @@ QuantizeReport quantize(const fs::path& source, const fs::path& destination, con
   QuantizeReport report;
   Quantizer(checkpoint, plan, writer, options, pool).run(report);
   writer.commit();
-  if (options.cancel && options.cancel->load()) fail(ErrorKind::cancelled, "stopped; nothing was written");
+  stop_if_cancelled(options);
   target.commit();
 
   report.source_bytes = plan.source_bytes;

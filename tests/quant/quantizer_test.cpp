@@ -174,17 +174,25 @@ TEST(Quantizer, NanIsNamedAndNothingIsLeft) {
   EXPECT_EQ(m.names(), (std::set<std::string>{"src"}));
 }
 
+// Stopped before the first tensor, in the middle, and after the last byte.
 TEST(Quantizer, CancelLeavesNothing) {
-  Made m;
-  std::atomic<bool> cancel{true};
-  m.options.cancel = &cancel;
-  try {
-    m.run();
-    FAIL() << "not cancelled";
-  } catch (const Error& e) {
-    EXPECT_EQ(e.kind(), ErrorKind::cancelled);
+  Made whole;
+  std::atomic<int> asked{0};
+  whole.options.cancelled = [&] { return ++asked, false; };
+  whole.run();
+  ASSERT_GT(asked, 20);
+  for (int stop_at : {1, asked / 2, asked.load()}) {
+    Made m;
+    std::atomic<int> count{0};
+    m.options.cancelled = [&] { return ++count >= stop_at; };
+    try {
+      m.run();
+      ADD_FAILURE() << "not cancelled";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::cancelled);
+    }
+    EXPECT_EQ(m.names(), (std::set<std::string>{"src"})) << stop_at;
   }
-  EXPECT_EQ(m.names(), (std::set<std::string>{"src"}));
 }
 
 TEST(Quantizer, ModelsThatDoNotFitTheirConfig) {
