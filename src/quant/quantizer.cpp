@@ -166,11 +166,6 @@ class Quantizer {
   }
 
  private:
-  void stop_if_cancelled() const {
-    if (options_.cancel && options_.cancel->load())
-      fail(ErrorKind::cancelled, "stopped; nothing was written");
-  }
-
   template <typename F>
   void in_parallel(int64_t count, F&& f) {
     FirstError error;
