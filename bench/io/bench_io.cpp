@@ -63,6 +63,13 @@ void read_plain(const Checkpoint& checkpoint, int threads) {
   }
 }
 
+double cpu_seconds() {
+  rusage u{};
+  getrusage(RUSAGE_SELF, &u);
+  auto seconds = [](const timeval& t) { return double(t.tv_sec) + double(t.tv_usec) * 1e-6; };
+  return seconds(u.ru_utime) + seconds(u.ru_stime);
+}
+
 double resident_mb() {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);)
@@ -137,16 +144,18 @@ int main(int argc, char** argv) {
         {"load (wait), warm", false, [&] { last = load(model, pool, ReadMode::wait); }},
         {"load (on demand), warm", false, [&] { last = load(model, pool, ReadMode::on_demand); }},
     };
-    std::map<std::string, std::vector<double>> seconds, resident;
+    std::map<std::string, std::vector<double>> seconds, cpu, resident;
     for (int i = 0; i < rounds; ++i)
       for (const Row& row : rows) {
         if (row.cold) drop_cache(checkpoint);
+        const double before = cpu_seconds();
         seconds[row.name].push_back(seconds_of(row.run));
+        cpu[row.name].push_back(cpu_seconds() - before);
         resident[row.name].push_back(last.resident_share);
       }
     for (const Row& row : rows)
-      fmt::print("{:<34}{:8.3f} s {:8.2f} GB/s{}\n", row.name, median(seconds[row.name]),
-                 gb / median(seconds[row.name]),
+      fmt::print("{:<34}{:8.3f} s {:8.2f} GB/s  cpu {:.3f} s{}\n", row.name, median(seconds[row.name]),
+                 gb / median(seconds[row.name]), median(cpu[row.name]),
                  std::string_view(row.name).starts_with("load")
                      ? fmt::format("  resident {:.2f} x file", median(resident[row.name]))
                      : "");

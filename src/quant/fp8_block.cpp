@@ -13,23 +13,29 @@ namespace {
 
 constexpr int32_t kMagnitude = 0x7fffffff, kInfinity = 0x7f800000;
 constexpr float kLargest = 448;
+constexpr int32_t kLargestBits = 0x43e00000;
 constexpr int64_t kMaxBlock = 128;
 constexpr int64_t kLanes = 16;  // partial sums, so that the compiler may add them in parallel
 
-// f32_to_e4m3 without branches; NaN does not occur here.
+// A ?: that stays arithmetic: GCC makes a branch of it where one side is dear, and then does not vectorise.
+inline int32_t choose(bool first, int32_t a, int32_t b) {
+  return b ^ ((a ^ b) & -int32_t(first));
+}
+
+// f32_to_e4m3 without branches: NaN does not occur
+// here.
 inline uint8_t encode(float x) {
   const int32_t u = std::bit_cast<int32_t>(x), sign = (u >> 24) & 0x80;
-  const float magnitude = std::bit_cast<float>(u & kMagnitude),
-              a = magnitude < kLargest ? magnitude : kLargest;
-  const int32_t bits = std::bit_cast<int32_t>(a);
-  const int32_t small = std::bit_cast<int32_t>(a + 0x1p14f) - 0x46800000;           // below 2^-6: step 2^-9
+  const int32_t bits = std::min(u & kMagnitude, kLargestBits);
+  const int32_t small =
+      std::bit_cast<int32_t>(std::bit_cast<float>(bits) + 0x1p14f) - 0x46800000;    // below 2^-6
   const int32_t normal = (bits + 0x7ffff + ((bits >> 20) & 1) - 0x3c000000) >> 20;  // 3 bits of mantissa
-  return uint8_t(sign | (bits < 0x3c800000 ? small : normal));
+  return uint8_t(sign | choose(bits < 0x3c800000, small, normal));
 }
 
 inline float decode_magnitude(int32_t code) {  // of a code below 0x7f
-  const float small = float(code) * 0x1p-9f, normal = std::bit_cast<float>((code << 20) + 0x3c000000);
-  return code < 8 ? small : normal;
+  const int32_t small = std::bit_cast<int32_t>(float(code) * 0x1p-9f), normal = (code << 20) + 0x3c000000;
+  return std::bit_cast<float>(choose(code < 8, small, normal));
 }
 
 void to_f32(const void* in, DType dtype, int64_t at, int64_t n, float* out) {
@@ -52,24 +58,30 @@ int32_t largest_bits(const float* x, int64_t n) {  // magnitudes order like thei
 }
 
 // y = x / scale, in place, and its codes.
-void encode_run(float* x, int64_t n, float scale, uint8_t* out) {
+void encode_run(float* __restrict x, int64_t n, float scale, uint8_t* __restrict out) {
   for (int64_t i = 0; i < n; ++i) x[i] /= scale;
   for (int64_t i = 0; i < n; ++i) out[i] = encode(x[i]);
 }
 
-// In units of the scale, where no square overflows.
-BlockError error_of_run(const float* y, int64_t n, const uint8_t* codes) {
+// Partial sums of one run, in units of the scale, where no square overflows.
+struct LaneSums {
   float error[kLanes] = {}, square[kLanes] = {};
-  for (int64_t begin = 0; begin < n; begin += kLanes) {
-    const int64_t lanes = std::min(kLanes, n - begin);
-    for (int64_t j = 0; j < lanes; ++j) {
-      const float v = std::fabs(y[begin + j]), e = v - decode_magnitude(codes[begin + j] & 0x7f);
-      error[j] += e * e;
-      square[j] += v * v;
-    }
+  inline void add(int64_t lane, float y, uint8_t code) {
+    const float v = std::fabs(y), e = v - decode_magnitude(code & 0x7f);
+    error[lane] += e * e;
+    square[lane] += v * v;
   }
+};
+
+BlockError error_of_run(const float* __restrict y, int64_t n, const uint8_t* __restrict codes) {
+  LaneSums lanes;
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (int64_t j = 0; j < kLanes; ++j) lanes.add(j, y[i + j], codes[i + j]);
+  for (int64_t j = 0; i < n; ++i, ++j) lanes.add(j, y[i], codes[i]);
   BlockError sum;
-  for (int64_t j = 0; j < kLanes; ++j) sum.error += double(error[j]), sum.square += double(square[j]);
+  for (int64_t j = 0; j < kLanes; ++j)
+    sum.error += double(lanes.error[j]), sum.square += double(lanes.square[j]);
   return sum;
 }
 
