@@ -1,5 +1,8 @@
-// What the verbs of the CPU backend share: threads, the chosen kernels, and scratch memory that is taken once.
+// What the verbs of the CPU backend share: threads, the chosen kernels, and scratch memory that is taken
+// once.
 #pragma once
+#include <algorithm>
+
 #include "core/arena.h"
 #include "core/threads.h"
 #include "cpu/isa.h"
@@ -8,8 +11,8 @@
 namespace vl8::cpu {
 
 struct Context {
-  Context(Precision p, int threads, std::string_view isa_name)
-      : precision(p), isa(find_isa(isa_name)), kernels(*isa.table), pool(threads) {}
+  Context(Precision p, int threads, const Isa& row)
+      : precision(p), isa(row), kernels(*row.table), pool(threads) {}
 
   Precision precision;
   const Isa& isa;

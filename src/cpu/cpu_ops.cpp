@@ -16,18 +16,24 @@ namespace {
 
 class CpuOps final : public RefOps {
  public:
-  CpuOps(Precision precision, int threads, std::string_view isa)
+  CpuOps(Precision precision, int threads, const cpu::Isa& isa)
       : RefOps(precision), c_(precision, threads, isa), name_("cpu " + std::string(c_.isa.name)) {}
   std::string_view name() const override { return name_; }
   void prepare(Weight& weight) override {
-    for (const WeightPart& part : weight.parts) cpu::number_of(part.dtype);  // an unknown type is refused at load time
+    for (const WeightPart& part : weight.parts)
+      cpu::number_of(part.dtype);  // an unknown type is refused at load time
   }
 
  private:
   Tensor do_linear(const Tensor& x, const Linear& w, Activation act, const Tensor* residual) override {
     Tensor y = f32({x.rows(), w.weight.n});
-    cpu::run_products(c_, {{cpu::Product{.linear = &w, .x = x.f32(), .x_stride = w.weight.k, .tokens = x.rows(), .act = act,
-                                         .residual = residual ? residual->f32() : nullptr, .y = y.f32()}}});
+    cpu::run_products(c_, {{cpu::Product{.linear = &w,
+                                         .x = x.f32(),
+                                         .x_stride = w.weight.k,
+                                         .tokens = x.rows(),
+                                         .act = act,
+                                         .residual = residual ? residual->f32() : nullptr,
+                                         .y = y.f32()}}});
     return y;
   }
 
@@ -35,7 +41,8 @@ class CpuOps final : public RefOps {
     const int64_t n = x.cols();
     Tensor y = f32({int64_t(rows.size()), n});
     c_.each_row(y.rows(), n, [&](int64_t b, int64_t e) {
-      for (int64_t i = b; i < e; ++i) std::memcpy(y.f32() + i * n, x.f32() + rows[size_t(i)] * n, size_t(n) * 4);
+      for (int64_t i = b; i < e; ++i)
+        std::memcpy(y.f32() + i * n, x.f32() + rows[size_t(i)] * n, size_t(n) * 4);
     });
     return y;
   }
@@ -47,10 +54,11 @@ class CpuOps final : public RefOps {
     const int64_t row_bytes = table.k * int64_t(dtype_bytes(part.dtype));
     c_.each_row(y.rows(), table.k, [&](int64_t b, int64_t e) {
       for (int64_t i = b; i < e; ++i) {
-        if (!plain) weight_row_f32(table, ids[size_t(i)], y.f32() + i * table.k);
+        if (!plain)
+          weight_row_f32(table, ids[size_t(i)], y.f32() + i * table.k);
         else
-          c_.kernels.to_f32(static_cast<const char*>(part.data) + ids[size_t(i)] * row_bytes, cpu::number_of(part.dtype), 1.0f,
-                            table.k, y.f32() + i * table.k);
+          c_.kernels.to_f32(static_cast<const char*>(part.data) + ids[size_t(i)] * row_bytes,
+                            cpu::number_of(part.dtype), 1.0f, table.k, y.f32() + i * table.k);
       }
     });
     return y;
@@ -60,8 +68,10 @@ class CpuOps final : public RefOps {
     const int64_t n = x.shape[1];
     c_.each_row(src.rows(), n, [&](int64_t b, int64_t e) {
       float* to = x.f32() + (row + b) * n;
-      if (accumulate) c_.kernels.add(to, src.f32() + b * n, (e - b) * n, to);
-      else std::memcpy(to, src.f32() + b * n, size_t((e - b) * n) * 4);
+      if (accumulate)
+        c_.kernels.add(to, src.f32() + b * n, (e - b) * n, to);
+      else
+        std::memcpy(to, src.f32() + b * n, size_t((e - b) * n) * 4);
     });
   }
 
@@ -78,7 +88,8 @@ class CpuOps final : public RefOps {
 
   Tensor do_add(const Tensor& x, const Tensor& y) override {
     Tensor z = f32(x.shape);
-    c_.each_row(x.shape.elements(), 1, [&](int64_t b, int64_t e) { c_.kernels.add(x.f32() + b, y.f32() + b, e - b, z.f32() + b); });
+    c_.each_row(x.shape.elements(), 1,
+                [&](int64_t b, int64_t e) { c_.kernels.add(x.f32() + b, y.f32() + b, e - b, z.f32() + b); });
     return z;
   }
 
@@ -87,14 +98,15 @@ class CpuOps final : public RefOps {
     const std::vector<float> freq = mrope_inverse_frequencies(config, &factor);
     const int64_t half = config.head_dim / 2;
     Rope r{f32({tokens, half}), f32({tokens, half})};
-    c_.each_row(tokens, half * 16, [&](int64_t b, int64_t e) {  // 16: a sine costs about as much as 16 additions
-      for (int64_t t = b; t < e; ++t)
-        for (int64_t i = 0; i < half; ++i) {
-          float angle = freq[size_t(i)] * float(positions[mrope_axis(i, config.section) * tokens + t]);
-          r.cos.f32()[t * half + i] = std::cos(angle) * factor;
-          r.sin.f32()[t * half + i] = std::sin(angle) * factor;
-        }
-    });
+    c_.each_row(
+        tokens, half * 16, [&](int64_t b, int64_t e) {  // 16: a sine costs about as much as 16 additions
+          for (int64_t t = b; t < e; ++t)
+            for (int64_t i = 0; i < half; ++i) {
+              float angle = freq[size_t(i)] * float(positions[mrope_axis(i, config.section) * tokens + t]);
+              r.cos.f32()[t * half + i] = std::cos(angle) * factor;
+              r.sin.f32()[t * half + i] = std::sin(angle) * factor;
+            }
+        });
     return r;
   }
 
@@ -104,7 +116,8 @@ class CpuOps final : public RefOps {
     QkvHeads out{f32({t, h.q, d}), f32({t, h.kv, d}), f32({t, h.kv, d})};
     c_.each_row(t, stride * 2, [&](int64_t b, int64_t e) {
       for (int64_t i = b; i < e; ++i) {
-        const float *src = qkv.f32() + i * stride, *cos = rope.cos.f32() + i * d / 2, *sin = rope.sin.f32() + i * d / 2;
+        const float *src = qkv.f32() + i * stride, *cos = rope.cos.f32() + i * d / 2,
+                    *sin = rope.sin.f32() + i * d / 2;
         for (int64_t j = 0; j < h.q + h.kv; ++j) {
           float* to = j < h.q ? out.q.f32() + (i * h.q + j) * d : out.k.f32() + (i * h.kv + j - h.q) * d;
           c_.kernels.norm_rope(src + j * d, j < h.q ? q_norm.f32() : k_norm.f32(), eps, cos, sin, d, to);
@@ -147,7 +160,8 @@ class CpuOps final : public RefOps {
     return y;
   }
 
-  Tensor do_vision_attention(const Tensor& qkv, int64_t heads, const Rope& rope, std::span<const int32_t> segments) override {
+  Tensor do_vision_attention(const Tensor& qkv, int64_t heads, const Rope& rope,
+                             std::span<const int32_t> segments) override {
     Tensor y = f32({qkv.rows(), qkv.shape[1] / 3});
     cpu::segment_attention(c_, qkv, heads, rope, segments, y.f32());
     return y;
@@ -167,8 +181,12 @@ int threads_from_env() {
 }
 }  // namespace
 
+std::unique_ptr<Ops> cpu::make_ops(Precision precision, int threads, const Isa& isa) {
+  return std::make_unique<CpuOps>(precision, threads, isa);
+}
+
 std::unique_ptr<Ops> make_cpu_ops(Precision precision, int threads, std::string_view isa) {
-  return std::make_unique<CpuOps>(precision, threads > 0 ? threads : threads_from_env(), isa);
+  return cpu::make_ops(precision, threads > 0 ? threads : threads_from_env(), cpu::find_isa(isa));
 }
 
 }  // namespace vl8

@@ -19,21 +19,26 @@ uint64_t saved_state() {
   __asm__("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
   return uint64_t(d) << 32 | a;
 }
-bool saves(uint64_t mask) { return (saved_state() & mask) == mask; }
+bool saves(uint64_t mask) {
+  return (saved_state() & mask) == mask;
+}
 constexpr uint64_t kYmm = 0x6, kZmm = 0xe6, kTiles = 0x60000;
 
 bool has_avx2() {
-  return saves(kYmm) && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  return saves(kYmm) && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("f16c");
 }
 bool has_avx512() {
-  return has_avx2() && saves(kZmm) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  return has_avx2() && saves(kZmm) && __builtin_cpu_supports("avx512f") &&
+         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl");
 }
 bool has_avx512_bf16() {
   return has_avx512() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("gfni");
 }
 bool has_amx() {
-  if (!has_avx512_bf16() || !saves(kTiles) || !__builtin_cpu_supports("amx-tile") || !__builtin_cpu_supports("amx-bf16"))
+  if (!has_avx512_bf16() || !saves(kTiles) || !__builtin_cpu_supports("amx-tile") ||
+      !__builtin_cpu_supports("amx-bf16"))
     return false;
   constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM; Linux 5.16 and later
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
@@ -48,12 +53,15 @@ const Isa kRows[] = {
 };
 }  // namespace
 
-std::span<const Isa> isa_rows() { return kRows; }
+std::span<const Isa> isa_rows() {
+  return kRows;
+}
 
 std::string isa_list() {
   std::string list;
   for (const Isa& row : kRows)
-    list += fmt::format("  {:<12} needs {}{}\n", row.name, row.needs, row.supported() ? "" : " (not on this machine)");
+    list += fmt::format("  {:<12} needs {}{}\n", row.name, row.needs,
+                        row.supported() ? "" : " (not on this machine)");
   return list;
 }
 
@@ -63,7 +71,8 @@ const Isa& find_isa(std::string_view name) {
   for (const Isa& row : kRows) {
     if (!forced.empty() && row.name == forced) {
       if (row.supported()) return row;
-      fail_usage("instruction set '{}' needs {}, which this machine lacks; choose one of\n{}", forced, row.needs, isa_list());
+      fail_usage("instruction set '{}' needs {}, which this machine lacks; choose one of\n{}", forced,
+                 row.needs, isa_list());
     }
     if (forced.empty() && row.supported()) best = &row;
   }

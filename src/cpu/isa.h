@@ -16,8 +16,9 @@ struct Isa {
   const KernelTable* table;
 };
 
-std::span<const Isa> isa_rows();            // in order of preference, the last is the best
-std::string isa_list();                     // one line a row, with what this CPU lacks
-const Isa& find_isa(std::string_view name);  // empty: VL8_ISA, else the best. Unknown or lacking: Error(usage)
+std::span<const Isa> isa_rows();  // in order of preference, the last is the best
+std::string isa_list();           // one line a row, with what this CPU lacks
+const Isa& find_isa(
+    std::string_view name);  // empty: VL8_ISA, else the best. Unknown or lacking: Error(usage)
 
 }  // namespace vl8::cpu

@@ -22,7 +22,8 @@ void route(const float* logits, int64_t n, int64_t k, int32_t* expert, float* we
   }
   double sum = 0;
   for (int64_t i = 0; i < k; ++i) sum += std::exp(double(logits[expert[i]]) - double(logits[expert[0]]));
-  for (int64_t i = 0; i < k; ++i) weight[i] = float(std::exp(double(logits[expert[i]]) - double(logits[expert[0]])) / sum);
+  for (int64_t i = 0; i < k; ++i)
+    weight[i] = float(std::exp(double(logits[expert[i]]) - double(logits[expert[0]])) / sum);
 }
 
 // Token copies sorted by expert: slot j of `order` is the j-th row that the experts compute.
@@ -33,7 +34,8 @@ struct Groups {
 };
 
 Groups group_by_expert(Context& c, const int32_t* expert, int64_t tokens, int64_t k, int64_t experts) {
-  Groups g{c.scratch.array<int32_t>(experts + 1), c.scratch.array<int32_t>(tokens * k), c.scratch.array<int32_t>(tokens * k)};
+  Groups g{c.scratch.array<int32_t>(experts + 1), c.scratch.array<int32_t>(tokens * k),
+           c.scratch.array<int32_t>(tokens * k)};
   std::fill_n(g.begin, experts + 1, 0);
   for (int64_t i = 0; i < tokens * k; ++i) ++g.begin[expert[i] + 1];
   for (int64_t e = 0; e < experts; ++e) g.begin[e + 1] += g.begin[e];
@@ -53,7 +55,8 @@ void run_moe(Context& c, const Tensor& x, const Moe& moe, float* out) {
   const int64_t t = x.rows(), hidden = x.cols(), experts = moe.router.weight.n, k = moe.top_k;
   if (t == 0) return;
   float* logits = c.scratch.array<float>(t * experts);
-  run_products(c, {{Product{.linear = &moe.router, .x = x.f32(), .x_stride = hidden, .tokens = t, .y = logits}}});
+  run_products(
+      c, {{Product{.linear = &moe.router, .x = x.f32(), .x_stride = hidden, .tokens = t, .y = logits}}});
   int32_t* expert = c.scratch.array<int32_t>(t * k);
   float* weight = c.scratch.array<float>(t * k);
   c.each_row(t, experts * 8, [&](int64_t b, int64_t e) {
@@ -69,8 +72,12 @@ void run_moe(Context& c, const Tensor& x, const Moe& moe, float* out) {
   size_t n = 0;
   for (int64_t e = 0; e < experts; ++e)
     if (int64_t rows = g.begin[e + 1] - g.begin[e]; rows > 0)
-      products[n++] = {.linear = &moe.gate_up[size_t(e)], .x = x.f32(), .x_stride = hidden, .index = g.token + g.begin[e],
-                       .tokens = rows, .y = gate_up + g.begin[e] * 2 * inner};
+      products[n++] = {.linear = &moe.gate_up[size_t(e)],
+                       .x = x.f32(),
+                       .x_stride = hidden,
+                       .index = g.token + g.begin[e],
+                       .tokens = rows,
+                       .y = gate_up + g.begin[e] * 2 * inner};
   run_products(c, {products, n});
   c.each_row(t * k, 2 * inner, [&](int64_t b, int64_t e) {
     for (int64_t i = b; i < e; ++i)
@@ -79,14 +86,18 @@ void run_moe(Context& c, const Tensor& x, const Moe& moe, float* out) {
   n = 0;
   for (int64_t e = 0; e < experts; ++e)
     if (int64_t rows = g.begin[e + 1] - g.begin[e]; rows > 0)
-      products[n++] = {.linear = &moe.down[size_t(e)], .x = act + g.begin[e] * inner, .x_stride = inner, .tokens = rows,
+      products[n++] = {.linear = &moe.down[size_t(e)],
+                       .x = act + g.begin[e] * inner,
+                       .x_stride = inner,
+                       .tokens = rows,
                        .y = down + g.begin[e] * hidden};
   run_products(c, {products, n});
   c.each_row(t, hidden * k, [&](int64_t b, int64_t e) {
     for (int64_t i = b; i < e; ++i) {
       std::fill_n(out + i * hidden, hidden, 0.0f);
       for (int64_t j = 0; j < k; ++j)
-        c.kernels.axpy(weight[i * k + j], down + int64_t(g.row[i * k + j]) * hidden, hidden, out + i * hidden);
+        c.kernels.axpy(weight[i * k + j], down + int64_t(g.row[i * k + j]) * hidden, hidden,
+                       out + i * hidden);
     }
   });
 }

@@ -1,5 +1,6 @@
-// Matrix products of activations with weights: packs the tokens once, cuts the work into tasks and runs them on all
-// threads. Several products (the experts of a layer) can share one run, so that their tasks fill the threads.
+// Matrix products of activations with weights: packs the tokens once, cuts the work into tasks and runs them
+// on all threads. Several products (the experts of a layer) can share one run, so that their tasks fill the
+// threads.
 #pragma once
 #include <span>
 
@@ -7,7 +8,8 @@
 
 namespace vl8::cpu {
 
-// y = curve(x Wᵀ + b) + residual for `tokens` rows of x; row i of x is x + index[i] * x_stride (index null: i).
+// y = curve(x Wᵀ + b) + residual for `tokens` rows of x; row i of x is x + index[i] * x_stride (index null:
+// i).
 struct Product {
   const Linear* linear = nullptr;
   const float* x = nullptr;

@@ -1,5 +1,5 @@
-// The AMX core: two panel tiles (32 weight rows, keys or features) by two groups (32 tokens) in four tiles of sums.
-// Weights are operand A as they lie in the panel, tokens operand B as they lie in the token layout.
+// The AMX core: two panel tiles (32 weight rows, keys or features) by two groups (32 tokens) in four tiles of
+// sums. Weights are operand A as they lie in the panel, tokens operand B as they lie in the token layout.
 namespace vl8::cpu {
 namespace {
 
@@ -23,12 +23,14 @@ VL8_INLINE void amx_step(const char* a, int64_t tile_bytes, const char* b, int64
   }
 }
 template <int T, int V>
-VL8_INLINE void amx_run(const char* a, int64_t tile_bytes, const char* b, int64_t group_bytes, int64_t units) {
+VL8_INLINE void amx_run(const char* a, int64_t tile_bytes, const char* b, int64_t group_bytes,
+                        int64_t units) {
   tile_zero<0>();
   if constexpr (V == 2) tile_zero<1>();
   if constexpr (T == 2) tile_zero<2>();
   if constexpr (T == 2 && V == 2) tile_zero<3>();
-  for (int64_t u = 0; u < units; u += 16, a += kTileBytes, b += kTileBytes) amx_step<T, V>(a, tile_bytes, b, group_bytes);
+  for (int64_t u = 0; u < units; u += 16, a += kTileBytes, b += kTileBytes)
+    amx_step<T, V>(a, tile_bytes, b, group_bytes);
 }
 template <int T, int V>
 VL8_INLINE void amx_store(AmxSums& s) {
@@ -45,8 +47,8 @@ struct AmxCore : Bf16Units {
   VL8_INLINE void end() { tiles_end(); }
 
   template <int T, int V, class Sink>
-  VL8_INLINE void accumulate_shape(const char* panel, int64_t tile_bytes, const char* x, int64_t group_bytes, int64_t units,
-                                   Sink&& sink) {
+  VL8_INLINE void accumulate_shape(const char* panel, int64_t tile_bytes, const char* x, int64_t group_bytes,
+                                   int64_t units, Sink&& sink) {
     AmxSums s;
     amx_run<T, V>(panel, tile_bytes, x, group_bytes, units);
     amx_store<T, V>(s);
@@ -56,9 +58,10 @@ struct AmxCore : Bf16Units {
         for (int r = 0; r < 16; ++r) sink(t * 16 + r, v, 0, load(s.tile[t][v][r]));
   }
   template <class Sink>
-  VL8_INLINE void accumulate(const char* panel, int64_t tile_bytes, int tiles, const char* x, int64_t group_bytes, int groups,
-                             int64_t units, Sink&& sink) {
-    if (tiles == 2 && groups == 2) return accumulate_shape<2, 2>(panel, tile_bytes, x, group_bytes, units, sink);
+  VL8_INLINE void accumulate(const char* panel, int64_t tile_bytes, int tiles, const char* x,
+                             int64_t group_bytes, int groups, int64_t units, Sink&& sink) {
+    if (tiles == 2 && groups == 2)
+      return accumulate_shape<2, 2>(panel, tile_bytes, x, group_bytes, units, sink);
     if (tiles == 2) return accumulate_shape<2, 1>(panel, tile_bytes, x, group_bytes, units, sink);
     if (groups == 2) return accumulate_shape<1, 2>(panel, tile_bytes, x, group_bytes, units, sink);
     return accumulate_shape<1, 1>(panel, tile_bytes, x, group_bytes, units, sink);

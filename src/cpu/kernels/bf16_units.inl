@@ -2,10 +2,16 @@
 namespace vl8::cpu {
 namespace {
 
-VL8_INLINE __mmask32 first_words(int64_t n) { return n >= 32 ? ~__mmask32(0) : n <= 0 ? 0 : (__mmask32(1) << n) - 1; }
-VL8_INLINE __mmask64 first_bytes(int64_t n) { return n >= 64 ? ~__mmask64(0) : n <= 0 ? 0 : (__mmask64(1) << n) - 1; }
+VL8_INLINE __mmask32 first_words(int64_t n) {
+  return n >= 32 ? ~__mmask32(0) : n <= 0 ? 0 : (__mmask32(1) << n) - 1;
+}
+VL8_INLINE __mmask64 first_bytes(int64_t n) {
+  return n >= 64 ? ~__mmask64(0) : n <= 0 ? 0 : (__mmask64(1) << n) - 1;
+}
 
-VL8_INLINE __m512i join_bf16(F low, F high) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }
+VL8_INLINE __m512i join_bf16(F low, F high) {
+  return (__m512i)_mm512_cvtne2ps_pbh(high, low);
+}
 
 // 64 e4m3 to bf16, exactly: bytes 0-7 of each 16-byte lane to `low`, 8-15 to `high`.
 //
@@ -21,9 +27,10 @@ VL8_INLINE void e4m3_to_bf16(__m512i q, __m512i* low, __m512i* high) {
   if (__builtin_expect(special != 0, 0)) {
     const __m512i hi_table = _mm512_broadcast_i32x4(
         _mm_setr_epi8(0, 0x3b, 0x3b, 0x3b, 0x3c, 0x3c, 0x3c, 0x3c, 0, 0, 0, 0, 0, 0, 0, 0x7f));
-    const __m512i lo_table = _mm512_broadcast_i32x4(_mm_setr_epi8(
-        0, 0, char(0x80), char(0xc0), 0, 0x20, 0x40, 0x60, 0, 0, 0, 0, 0, 0, 0, char(0xc0)));
-    __m512i index = _mm512_and_si512(q, _mm512_set1_epi8(15)), sign = _mm512_and_si512(q, _mm512_set1_epi8(char(0x80)));
+    const __m512i lo_table = _mm512_broadcast_i32x4(
+        _mm_setr_epi8(0, 0, char(0x80), char(0xc0), 0, 0x20, 0x40, 0x60, 0, 0, 0, 0, 0, 0, 0, char(0xc0)));
+    __m512i index = _mm512_and_si512(q, _mm512_set1_epi8(15)),
+            sign = _mm512_and_si512(q, _mm512_set1_epi8(char(0x80)));
     hi = _mm512_mask_blend_epi8(special, hi, _mm512_or_si512(_mm512_shuffle_epi8(hi_table, index), sign));
     lo = _mm512_mask_shuffle_epi8(lo, special, lo_table, index);
   }
@@ -78,11 +85,16 @@ struct Bf16Units {
   }
   static void expand_row(const WeightRows& w, int64_t row, int64_t k0, int64_t units, bool, char* to) {
     switch (w.type) {
-      case Number::f32: return expand_number<Number::f32>(w, row, k0, units, to);
-      case Number::f16: return expand_number<Number::f16>(w, row, k0, units, to);
-      case Number::bf16: return expand_number<Number::bf16>(w, row, k0, units, to);
-      case Number::e4m3: return expand_e4m3((const uint8_t*)w.data + row * w.k + k0, w.k - k0, units, to);
-      case Number::e5m2: return expand_number<Number::e5m2>(w, row, k0, units, to);
+      case Number::f32:
+        return expand_number<Number::f32>(w, row, k0, units, to);
+      case Number::f16:
+        return expand_number<Number::f16>(w, row, k0, units, to);
+      case Number::bf16:
+        return expand_number<Number::bf16>(w, row, k0, units, to);
+      case Number::e4m3:
+        return expand_e4m3((const uint8_t*)w.data + row * w.k + k0, w.k - k0, units, to);
+      case Number::e5m2:
+        return expand_number<Number::e5m2>(w, row, k0, units, to);
     }
   }
 
@@ -96,7 +108,8 @@ struct Bf16Units {
     const M lanes = first_lanes(d - d0);
     auto bits = [&](int64_t key) -> __m512i {
       if (key >= keys) return _mm512_setzero_si512();
-      if (bf16) return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, (const uint16_t*)rows[key] + d0));
+      if (bf16)
+        return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, (const uint16_t*)rows[key] + d0));
       return bf16_bits(_mm512_maskz_loadu_ps(lanes, (const float*)rows[key] + d0));
     };
     __m512i r[16];
@@ -107,8 +120,8 @@ struct Bf16Units {
     for (int j = 0; j < 16; ++j) _mm512_store_si512(to + j * 64, r[j]);
   }
   VL8_INLINE void store_pair(float* probs, int64_t j, F a, F b) {
-    const __m512i zip = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5,
-                                         20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    const __m512i zip = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7,
+                                         22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     _mm512_store_si512(probs + j / 2 * 16, _mm512_permutexvar_epi16(zip, join_bf16(a, b)));
   }
 };

@@ -1,9 +1,11 @@
-// Attention of one token (decode): keys and values stream through registers once for all query heads that share them.
+// Attention of one token (decode): keys and values stream through registers once for all query heads that
+// share them.
 namespace vl8::cpu {
 namespace {
 
 VL8_INLINE F kv_load(const void* row, bool bf16, int64_t i, int64_t n) {
-  if (bf16) return n >= kWidth ? load_number<Number::bf16>(row, i) : load_number_part<Number::bf16>(row, i, n);
+  if (bf16)
+    return n >= kWidth ? load_number<Number::bf16>(row, i) : load_number_part<Number::bf16>(row, i, n);
   return load_part((const float*)row + i, n);
 }
 
@@ -62,7 +64,8 @@ VL8_INLINE void add_block(const DecodeTask& t, int64_t key0, int64_t keys) {
       for (int64_t j = 0; j < keys; ++j) {
         F v = kv_load(rows[j], t.kv.bf16, i, d - i);
 #pragma GCC unroll 4
-        for (int h = 0; h < 4; ++h) acc[h] = fma(v, all(t.scratch[(g + (h < n ? h : 0)) * kKeyBlock + j]), acc[h]);
+        for (int h = 0; h < 4; ++h)
+          acc[h] = fma(v, all(t.scratch[(g + (h < n ? h : 0)) * kKeyBlock + j]), acc[h]);
       }
       for (int h = 0; h < n; ++h) store_part(t.out + (g + h) * d + i, acc[h], d - i);
     }

@@ -2,9 +2,12 @@
 namespace vl8::cpu {
 namespace {
 
-VL8_INLINE float root_mean_factor(float squares, int64_t n, float eps) { return 1.f / __builtin_sqrtf(squares / float(n) + eps); }
+VL8_INLINE float root_mean_factor(float squares, int64_t n, float eps) {
+  return 1.f / __builtin_sqrtf(squares / float(n) + eps);
+}
 
-static void rms_norm(const float* x, const float* delta, const float* weight, float eps, int64_t n, float* sum_, float* y) {
+static void rms_norm(const float* x, const float* delta, const float* weight, float eps, int64_t n,
+                     float* sum_, float* y) {
   F squares = zero();
   for (int64_t i = 0; i < n; i += kWidth) {
     F v = load_part(x + i, n - i);
@@ -20,7 +23,8 @@ static void rms_norm(const float* x, const float* delta, const float* weight, fl
     store_part(y + i, mul(load_part(weight + i, n - i), mul(load_part(from + i, n - i), factor)), n - i);
 }
 
-static void layer_norm(const float* x, const float* weight, const float* bias, float eps, int64_t n, float* y) {
+static void layer_norm(const float* x, const float* weight, const float* bias, float eps, int64_t n,
+                       float* y) {
   F total = zero(), squares = zero();
   for (int64_t i = 0; i < n; i += kWidth) total = add(total, load_part(x + i, n - i));
   const float mean = sum(total) / float(n);
@@ -40,7 +44,8 @@ static void layer_norm(const float* x, const float* weight, const float* bias, f
   }
 }
 
-static void norm_rope(const float* x, const float* weight, float eps, const float* cos, const float* sin, int64_t n, float* y) {
+static void norm_rope(const float* x, const float* weight, float eps, const float* cos, const float* sin,
+                      int64_t n, float* y) {
   const int64_t half = n / 2;
   float factor = 1.f;
   if (weight) {
@@ -70,7 +75,8 @@ static void silu_mul(const float* gate, const float* up, int64_t n, float* y) {
 }
 
 static void add_rows(const float* x, const float* y, int64_t n, float* out) {
-  for (int64_t i = 0; i < n; i += kWidth) store_part(out + i, add(load_part(x + i, n - i), load_part(y + i, n - i)), n - i);
+  for (int64_t i = 0; i < n; i += kWidth)
+    store_part(out + i, add(load_part(x + i, n - i), load_part(y + i, n - i)), n - i);
 }
 
 static void axpy(float a, const float* x, int64_t n, float* y) {
@@ -93,11 +99,16 @@ VL8_INLINE void widen(const void* x, float scale, int64_t n, float* y) {
 }
 static void to_f32(const void* x, Number type, float scale, int64_t n, float* y) {
   switch (type) {
-    case Number::f32: return widen<Number::f32>(x, scale, n, y);
-    case Number::f16: return widen<Number::f16>(x, scale, n, y);
-    case Number::bf16: return widen<Number::bf16>(x, scale, n, y);
-    case Number::e4m3: return widen<Number::e4m3>(x, scale, n, y);
-    case Number::e5m2: return widen<Number::e5m2>(x, scale, n, y);
+    case Number::f32:
+      return widen<Number::f32>(x, scale, n, y);
+    case Number::f16:
+      return widen<Number::f16>(x, scale, n, y);
+    case Number::bf16:
+      return widen<Number::bf16>(x, scale, n, y);
+    case Number::e4m3:
+      return widen<Number::e4m3>(x, scale, n, y);
+    case Number::e5m2:
+      return widen<Number::e5m2>(x, scale, n, y);
   }
 }
 

@@ -25,7 +25,9 @@ struct FlashPlan {
 };
 
 template <class Core>
-int64_t flash_bytes(int64_t head_dim) { return FlashPlan<Core>::make(head_dim).total; }
+int64_t flash_bytes(int64_t head_dim) {
+  return FlashPlan<Core>::make(head_dim).total;
+}
 
 VL8_INLINE const void* kv_row(const KvRows& kv, const void* base, int64_t j) {
   int64_t page = kv.pages ? kv.pages[j / kv.page_tokens] : 0, in = kv.pages ? j % kv.page_tokens : j;
@@ -33,7 +35,8 @@ VL8_INLINE const void* kv_row(const KvRows& kv, const void* base, int64_t j) {
 }
 
 template <class Core>
-VL8_INLINE void pack_keys(const FlashTask& t, const FlashPlan<Core>& p, int64_t key0, int64_t keys, char* panel) {
+VL8_INLINE void pack_keys(const FlashTask& t, const FlashPlan<Core>& p, int64_t key0, int64_t keys,
+                          char* panel) {
   const int64_t chunks = ceil_div(p.units, 16);
   for (int64_t j = 0; j < ceil_div(keys, 16) * 16; ++j) {
     char* to = panel + j / 16 * chunks * kTileBytes + j % 16 * 64;
@@ -45,34 +48,39 @@ VL8_INLINE void pack_keys(const FlashTask& t, const FlashPlan<Core>& p, int64_t 
   }
 }
 template <class Core>
-VL8_INLINE void pack_values(const FlashTask& t, const FlashPlan<Core>& p, int64_t key0, int64_t keys, char* panel) {
+VL8_INLINE void pack_values(const FlashTask& t, const FlashPlan<Core>& p, int64_t key0, int64_t keys,
+                            char* panel) {
   constexpr int64_t kKeys = 16 * Core::kPerUnit;  // keys of one tile
   for (int64_t j = 0; j < keys; j += kKeys) {
     const void* rows[32];
     int64_t n = min64(kKeys, keys - j);
     for (int64_t i = 0; i < n; ++i) rows[i] = kv_row(t.kv, t.kv.v, key0 + j + i);
     for (int64_t f = 0; f < p.feature_tiles; ++f)
-      Core::value_tile(rows, t.kv.bf16, n, f * 16, t.head_dim, panel + (f * (p.key_units / 16) + j / kKeys) * kTileBytes);
+      Core::value_tile(rows, t.kv.bf16, n, f * 16, t.head_dim,
+                       panel + (f * (p.key_units / 16) + j / kKeys) * kTileBytes);
   }
 }
 
 // Scores of up to kGroups groups, [group][key][16].
 template <class Core>
-VL8_INLINE void score_keys(const FlashPlan<Core>& p, const char* panel, const char* q, int groups, int64_t keys, float* scores) {
+VL8_INLINE void score_keys(const FlashPlan<Core>& p, const char* panel, const char* q, int groups,
+                           int64_t keys, float* scores) {
   const int64_t chunks = ceil_div(p.units, 16), tiles = ceil_div(keys, 16);
   for (int64_t tile = 0; tile < tiles; tile += Core::kTiles) {
     float* out = scores + tile * 256;
-    Core::accumulate(panel + tile * chunks * kTileBytes, chunks * kTileBytes, int(min64(Core::kTiles, tiles - tile)), q,
-                     p.units * 64, groups, p.units, [&](int r, int v, int part, F acc) __attribute__((always_inline)) {
+    Core::accumulate(panel + tile * chunks * kTileBytes, chunks * kTileBytes,
+                     int(min64(Core::kTiles, tiles - tile)), q, p.units * 64, groups, p.units,
+                     [&](int r, int v, int part, F acc) __attribute__((always_inline)) {
                        store(out + (v * kKeyBlock + r) * 16 + part * kWidth, acc);
                      });
   }
 }
 
-// One vector of rows: scores to probabilities. limit: last key each row sees. Returns the factor of the old sums.
+// One vector of rows: scores to probabilities. limit: last key each row sees. Returns the factor of the old
+// sums.
 template <class Core>
-VL8_INLINE F soften(const float* scores, int64_t key0, int64_t keys, F limit, bool masked, F log2_scale, float* max_,
-                    float* sum_, float* probs) {
+VL8_INLINE F soften(const float* scores, int64_t key0, int64_t keys, F limit, bool masked, F log2_scale,
+                    float* max_, float* sum_, float* probs) {
   F top = load(max_);
   if (masked) {
     F low = all(-__builtin_inff());
@@ -113,8 +121,8 @@ VL8_INLINE F soften(const float* scores, int64_t key0, int64_t keys, F limit, bo
 
 // out = out * keep + values x probabilities, [group][feature][16].
 template <class Core>
-VL8_INLINE void add_values(const FlashPlan<Core>& p, const char* panel, const char* probs, int groups, int64_t units,
-                           const float (*keep)[16], bool first, float* out) {
+VL8_INLINE void add_values(const FlashPlan<Core>& p, const char* panel, const char* probs, int groups,
+                           int64_t units, const float (*keep)[16], bool first, float* out) {
   const int64_t stride = p.feature_tiles * 256;
   for (int64_t tile = 0; tile < p.feature_tiles; tile += Core::kTiles) {
     float* o = out + tile * 256;
@@ -128,7 +136,8 @@ VL8_INLINE void add_values(const FlashPlan<Core>& p, const char* panel, const ch
 }
 
 template <class Core>
-VL8_INLINE void write_rows(const FlashTask& t, const FlashPlan<Core>& p, int64_t g, const float* out, const float* sum_) {
+VL8_INLINE void write_rows(const FlashTask& t, const FlashPlan<Core>& p, int64_t g, const float* out,
+                           const float* sum_) {
   alignas(64) float tile[16][16];
   const int64_t rows = min64(16, t.row_end - t.row_begin - g * 16);
   for (int64_t f = 0; f < p.feature_tiles; ++f) {
@@ -138,7 +147,8 @@ VL8_INLINE void write_rows(const FlashTask& t, const FlashPlan<Core>& p, int64_t
       float* to = t.out + r / t.group * t.out_token_stride + r % t.group * t.out_head_stride + f * 16;
       F scale = all(1.f / sum_[i]);
       for (int j = 0; j < 16; j += kWidth)
-        if (f * 16 + j < t.head_dim) store_part(to + j, mul(load(&tile[i][j]), scale), t.head_dim - f * 16 - j);
+        if (f * 16 + j < t.head_dim)
+          store_part(to + j, mul(load(&tile[i][j]), scale), t.head_dim - f * 16 - j);
     }
   }
 }
@@ -148,7 +158,8 @@ void flash(const FlashTask& t) {
   const auto p = FlashPlan<Core>::make(t.head_dim);
   char* scratch = (char*)t.scratch;
   const int64_t rows = t.row_end - t.row_begin, groups = ceil_div(rows, 16);
-  alignas(64) float max_[kFlashGroups][16], sum_[kFlashGroups][16], limit[kFlashGroups][16], keep[Core::kGroups][16];
+  alignas(64) float max_[kFlashGroups][16], sum_[kFlashGroups][16], limit[kFlashGroups][16],
+      keep[Core::kGroups][16];
   for (int64_t g = 0; g < groups; ++g) {
     RowSet set;
     set.rows = min64(16, rows - g * 16);
@@ -164,7 +175,8 @@ void flash(const FlashTask& t) {
   Core::begin();
   for (int64_t key0 = 0; key0 < last; key0 += kKeyBlock) {
     const int64_t keys = min64(kKeyBlock, last - key0);
-    const int64_t align = 16 * Core::kPerUnit, units = Core::kUnitAlign > 1 ? ceil_div(keys, align) * 16 : ceil_div(keys, Core::kPerUnit);
+    const int64_t align = 16 * Core::kPerUnit,
+                  units = Core::kUnitAlign > 1 ? ceil_div(keys, align) * 16 : ceil_div(keys, Core::kPerUnit);
     pack_keys<Core>(t, p, key0, keys, scratch + p.keys);
     pack_values<Core>(t, p, key0, keys, scratch + p.values);
     for (int64_t g = 0; g < groups; g += Core::kGroups) {
@@ -178,10 +190,12 @@ void flash(const FlashTask& t) {
         for (int part = 0; part < kParts; ++part) {
           int at = part * kWidth;
           F k = soften<Core>(scores + v * kKeyBlock * 16 + at, key0, keys, load(limit[g + v] + at), masked,
-                             all(t.scale * 1.44269504f), max_[g + v] + at, sum_[g + v] + at, (float*)probs + at);
+                             all(t.scale * 1.44269504f), max_[g + v] + at, sum_[g + v] + at,
+                             (float*)probs + at);
           store(keep[v] + at, k);
         }
-        for (int64_t u = ceil_div(keys, Core::kPerUnit); u < units; ++u) __builtin_memset(probs + u * 64, 0, 64);
+        for (int64_t u = ceil_div(keys, Core::kPerUnit); u < units; ++u)
+          __builtin_memset(probs + u * 64, 0, 64);
       }
       add_values<Core>(p, scratch + p.values, scratch + p.probs, gn, units, keep, key0 == 0,
                        (float*)(scratch + p.out) + g * p.feature_tiles * 256);

@@ -1,5 +1,6 @@
-// Matrix product y = x Wᵀ for one block of weight rows and up to 768 tokens. The weights of the block are expanded,
-// kChunkUnits of K at a time, into a panel that stays in L2 and is used for every token of the task; sums live in L2.
+// Matrix product y = x Wᵀ for one block of weight rows and up to 768 tokens. The weights of the block are
+// expanded, kChunkUnits of K at a time, into a panel that stays in L2 and is used for every token of the
+// task; sums live in L2.
 namespace vl8::cpu {
 namespace {
 
@@ -42,9 +43,11 @@ VL8_INLINE void multiply_chunk(const MultiplyTask& t, int64_t unit0, int64_t uni
         for (int i = 0; i < Core::kTiles; ++i) scale[i] = 1.f;
         if (block)
           for (int i = 0; i < tn; ++i)
-            scale[i] = t.w.scale[(t.row_begin + (tile + i) * 16) / t.w.block_rows * ceil_div(t.w.k, t.w.block_cols) + column];
-        Core::accumulate(panel + u / 16 * kTileBytes, kPanelChunks * kTileBytes, tn, x + u * 64, group_bytes, gn, run,
-                         [&](int r, int v, int p, F acc) __attribute__((always_inline)) {
+            scale[i] =
+                t.w.scale[(t.row_begin + (tile + i) * 16) / t.w.block_rows * ceil_div(t.w.k, t.w.block_cols) +
+                          column];
+        Core::accumulate(panel + u / 16 * kTileBytes, kPanelChunks * kTileBytes, tn, x + u * 64, group_bytes,
+                         gn, run, [&](int r, int v, int p, F acc) __attribute__((always_inline)) {
                            float* s = sums + (v * kTaskRows + r) * 16 + p * kWidth;
                            F f = all(scale[Core::kTiles > 1 ? r / 16 : 0]);
                            store(s, start ? mul(acc, f) : fma(acc, f, load(s)));

@@ -1,16 +1,23 @@
 // Matrix times 1..8 tokens in float32, for weights of any format: every weight is read once and decoded in
-// registers. Rows are walked as several streams, each over its own run of consecutive rows, which memory likes best.
+// registers. Rows are walked as several streams, each over its own run of consecutive rows, which memory
+// likes best.
 namespace vl8::cpu {
 namespace {
 
 constexpr int64_t kPrefetchBytes = 1024;  // measured on Zen 5: 512..2048 are alike, 0 loses 10 %
 
 template <Number N>
-constexpr int64_t number_bytes() { return N == Number::f32 ? 4 : N == Number::f16 || N == Number::bf16 ? 2 : 1; }
+constexpr int64_t number_bytes() {
+  return N == Number::f32 ? 4 : N == Number::f16 || N == Number::bf16 ? 2 : 1;
+}
 
-VL8_INLINE int64_t gemv_f32_bytes(int64_t k) { return ceil_div(k, 64) * 256; }
+VL8_INLINE int64_t gemv_f32_bytes(int64_t k) {
+  return ceil_div(k, 64) * 256;
+}
 
-static int64_t gemv_bytes(int64_t k, Number) { return gemv_f32_bytes(k); }
+static int64_t gemv_bytes(int64_t k, Number) {
+  return gemv_f32_bytes(k);
+}
 
 static void gemv_pack(const GemvPack& p) {
   float* out = (float*)p.out;
@@ -33,9 +40,11 @@ VL8_INLINE float finish_one(const GemvTask& t, int64_t token, int64_t row, float
   return sum_;
 }
 
-// Sums of columns [k0, k1) of R rows at row, row + step, ... for T tokens into part. Columns beyond w.k read as zero.
+// Sums of columns [k0, k1) of R rows at row, row + step, ... for T tokens into part. Columns beyond w.k read
+// as zero.
 template <Number N, int R, int T>
-VL8_INLINE void dot_columns(const GemvTask& t, int64_t row, int64_t step, int64_t k0, int64_t k1, F (&part)[R][T]) {
+VL8_INLINE void dot_columns(const GemvTask& t, int64_t row, int64_t step, int64_t k0, int64_t k1,
+                            F (&part)[R][T]) {
   const bool round = t.round_bf16 && (N == Number::f32 || N == Number::f16);
   for (int r = 0; r < R; ++r)
     for (int i = 0; i < T; ++i) part[r][i] = zero();
@@ -48,7 +57,8 @@ VL8_INLINE void dot_columns(const GemvTask& t, int64_t row, int64_t step, int64_
       F w = load_number<N>(t.w.data, at);
       if (round) w = round_bf16(w);
 #pragma GCC unroll 8
-      for (int i = 0; i < T; ++i) part[r][i] = fma(w, load((const float*)((const char*)t.x + i * t.x_stride) + k), part[r][i]);
+      for (int i = 0; i < T; ++i)
+        part[r][i] = fma(w, load((const float*)((const char*)t.x + i * t.x_stride) + k), part[r][i]);
     }
   }
   if (k == k1) return;
@@ -95,23 +105,36 @@ static void gemv_streams(const GemvTask& t) {
 template <Number N>
 static void gemv_number(const GemvTask& t) {
   switch (t.tokens) {
-    case 1: return gemv_streams<N, 4, 1>(t);
-    case 2: return gemv_streams<N, 4, 2>(t);
-    case 3: return gemv_streams<N, 2, 3>(t);
-    case 4: return gemv_streams<N, 2, 4>(t);
-    case 5: return gemv_streams<N, 1, 5>(t);
-    case 6: return gemv_streams<N, 1, 6>(t);
-    case 7: return gemv_streams<N, 1, 7>(t);
-    case 8: return gemv_streams<N, 1, 8>(t);
+    case 1:
+      return gemv_streams<N, 4, 1>(t);
+    case 2:
+      return gemv_streams<N, 4, 2>(t);
+    case 3:
+      return gemv_streams<N, 2, 3>(t);
+    case 4:
+      return gemv_streams<N, 2, 4>(t);
+    case 5:
+      return gemv_streams<N, 1, 5>(t);
+    case 6:
+      return gemv_streams<N, 1, 6>(t);
+    case 7:
+      return gemv_streams<N, 1, 7>(t);
+    case 8:
+      return gemv_streams<N, 1, 8>(t);
   }
 }
 static void gemv(const GemvTask& t) {
   switch (t.w.type) {
-    case Number::f32: return gemv_number<Number::f32>(t);
-    case Number::f16: return gemv_number<Number::f16>(t);
-    case Number::bf16: return gemv_number<Number::bf16>(t);
-    case Number::e4m3: return gemv_number<Number::e4m3>(t);
-    case Number::e5m2: return gemv_number<Number::e5m2>(t);
+    case Number::f32:
+      return gemv_number<Number::f32>(t);
+    case Number::f16:
+      return gemv_number<Number::f16>(t);
+    case Number::bf16:
+      return gemv_number<Number::bf16>(t);
+    case Number::e4m3:
+      return gemv_number<Number::e4m3>(t);
+    case Number::e5m2:
+      return gemv_number<Number::e5m2>(t);
   }
 }
 

@@ -1,17 +1,21 @@
 // Matrix times 1..8 tokens with bf16 products (VDPBF16PS): weights are decoded to bf16 pairs in registers.
-// For e4m3 the tokens are stored in the order in which unpacking leaves the weights (e4m3_to_bf16), which saves a
-// permutation of every 64 weights.
+// For e4m3 the tokens are stored in the order in which unpacking leaves the weights (e4m3_to_bf16), which
+// saves a permutation of every 64 weights.
 namespace vl8::cpu {
 namespace {
 
-static int64_t gemv_bf16_bytes(int64_t k, Number) { return ceil_div(k, 64) * 128; }
+static int64_t gemv_bf16_bytes(int64_t k, Number) {
+  return ceil_div(k, 64) * 128;
+}
 
 static void gemv_bf16_pack(const GemvPack& p) {
   char* out = (char*)p.out;
   for (int64_t i = 0; i < p.k; i += 64, out += 128) {
-    __m512i a = load_bf16_units<Number::f32>(p.x, i, p.k - i), b = load_bf16_units<Number::f32>(p.x, i + 32, p.k - i - 32);
+    __m512i a = load_bf16_units<Number::f32>(p.x, i, p.k - i),
+            b = load_bf16_units<Number::f32>(p.x, i + 32, p.k - i - 32);
     if (p.type == Number::e4m3) {  // 8 words of every 16 to the first vector, the others to the second
-      const __m512i even = _mm512_setr_epi64(0, 1, 4, 5, 8, 9, 12, 13), odd = _mm512_setr_epi64(2, 3, 6, 7, 10, 11, 14, 15);
+      const __m512i even = _mm512_setr_epi64(0, 1, 4, 5, 8, 9, 12, 13),
+                    odd = _mm512_setr_epi64(2, 3, 6, 7, 10, 11, 14, 15);
       __m512i c = _mm512_permutex2var_epi64(a, even, b);
       b = _mm512_permutex2var_epi64(a, odd, b), a = c;
     }
@@ -50,15 +54,18 @@ VL8_INLINE void dot_64(const GemvTask& t, int64_t row, int64_t step, int64_t k, 
     load_64<N>(t.w.data, at, n, &a, &b);
 #pragma GCC unroll 8
     for (int i = 0; i < T; ++i) {
-      part[r][i] = _mm512_dpbf16_ps(part[r][i], (__m512bh)a, (__m512bh)_mm512_loadu_si512(x + i * t.x_stride));
-      part[r][i] = _mm512_dpbf16_ps(part[r][i], (__m512bh)b, (__m512bh)_mm512_loadu_si512(x + i * t.x_stride + 64));
+      part[r][i] =
+          _mm512_dpbf16_ps(part[r][i], (__m512bh)a, (__m512bh)_mm512_loadu_si512(x + i * t.x_stride));
+      part[r][i] =
+          _mm512_dpbf16_ps(part[r][i], (__m512bh)b, (__m512bh)_mm512_loadu_si512(x + i * t.x_stride + 64));
     }
   }
 }
 
 // Columns [k0, k1) where k0 is a multiple of 64 and k1 too, or the end.
 template <Number N, int R, int T>
-VL8_INLINE void dot_columns_bf16(const GemvTask& t, int64_t row, int64_t step, int64_t k0, int64_t k1, F (&part)[R][T]) {
+VL8_INLINE void dot_columns_bf16(const GemvTask& t, int64_t row, int64_t step, int64_t k0, int64_t k1,
+                                 F (&part)[R][T]) {
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
@@ -104,26 +111,38 @@ static void gemv_bf16_streams(const GemvTask& t) {
 template <Number N>
 static void gemv_bf16_number(const GemvTask& t) {
   switch (t.tokens) {
-    case 1: return gemv_bf16_streams<N, 4, 1>(t);
-    case 2: return gemv_bf16_streams<N, 4, 2>(t);
-    case 3: return gemv_bf16_streams<N, 2, 3>(t);
-    case 4: return gemv_bf16_streams<N, 2, 4>(t);
-    case 5: return gemv_bf16_streams<N, 2, 5>(t);
-    case 6: return gemv_bf16_streams<N, 2, 6>(t);
-    case 7: return gemv_bf16_streams<N, 2, 7>(t);
-    case 8: return gemv_bf16_streams<N, 2, 8>(t);
+    case 1:
+      return gemv_bf16_streams<N, 4, 1>(t);
+    case 2:
+      return gemv_bf16_streams<N, 4, 2>(t);
+    case 3:
+      return gemv_bf16_streams<N, 2, 3>(t);
+    case 4:
+      return gemv_bf16_streams<N, 2, 4>(t);
+    case 5:
+      return gemv_bf16_streams<N, 2, 5>(t);
+    case 6:
+      return gemv_bf16_streams<N, 2, 6>(t);
+    case 7:
+      return gemv_bf16_streams<N, 2, 7>(t);
+    case 8:
+      return gemv_bf16_streams<N, 2, 8>(t);
   }
 }
 static void gemv_bf16(const GemvTask& t) {
   switch (t.w.type) {
-    case Number::f32: return gemv_bf16_number<Number::f32>(t);
-    case Number::f16: return gemv_bf16_number<Number::f16>(t);
-    case Number::bf16: return gemv_bf16_number<Number::bf16>(t);
-    case Number::e4m3: return gemv_bf16_number<Number::e4m3>(t);
-    case Number::e5m2: return gemv_bf16_number<Number::e5m2>(t);
+    case Number::f32:
+      return gemv_bf16_number<Number::f32>(t);
+    case Number::f16:
+      return gemv_bf16_number<Number::f16>(t);
+    case Number::bf16:
+      return gemv_bf16_number<Number::bf16>(t);
+    case Number::e4m3:
+      return gemv_bf16_number<Number::e4m3>(t);
+    case Number::e5m2:
+      return gemv_bf16_number<Number::e5m2>(t);
   }
 }
-
 
 }  // namespace
 }  // namespace vl8::cpu

@@ -1,4 +1,5 @@
-// Vector mathematics over F: exponentials and the activation curves. Errors are stated against exact mathematics.
+// Vector mathematics over F: exponentials and the activation curves. Errors are stated against exact
+// mathematics.
 namespace vl8::cpu {
 namespace {
 
@@ -12,11 +13,12 @@ VL8_INLINE F exp2_short(F x) {
   return scale_by_power(fma(p, f, all(1.f)), n);
 }
 
-// e^x, relative error about 1e-7. Above 88.7 it stays at the largest value, below -103 it is 0; NaN stays NaN.
+// e^x, relative error about 1e-7. Above 88.7 it stays at the largest value, below -103 it is 0; NaN stays
+// NaN.
 VL8_INLINE F exp(F x) {
   x = min(all(88.7f), max(all(-120.f), x));
   F n = nearest(mul(x, all(1.44269504f)));
-  F r = fma(n, all(-0.693145752f), x);      // ln 2 in two parts, the first with trailing zeros
+  F r = fma(n, all(-0.693145752f), x);  // ln 2 in two parts, the first with trailing zeros
   r = fma(n, all(-1.42860677e-6f), r);
   F p = fma(r, all(0.00140612471f), all(0.00837901293f));
   p = fma(p, r, all(0.0416647772f));
@@ -26,8 +28,12 @@ VL8_INLINE F exp(F x) {
   return scale_by_power(fma(p, r, all(1.f)), n);
 }
 
-VL8_INLINE F sigmoid(F x) { return div(all(1.f), add(all(1.f), exp(sub(zero(), x)))); }
-VL8_INLINE F silu(F x) { return mul(x, sigmoid(x)); }
+VL8_INLINE F sigmoid(F x) {
+  return div(all(1.f), add(all(1.f), exp(sub(zero(), x))));
+}
+VL8_INLINE F silu(F x) {
+  return mul(x, sigmoid(x));
+}
 
 // 0.5 x (1 + tanh(u)) = x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3).
 VL8_INLINE F gelu_tanh(F x) {

@@ -1,5 +1,5 @@
-// The micro-kernel: 16-row panel tiles times groups of 16 tokens. Panel elements are broadcast, tokens are lanes, so
-// weights, keys and values are used in the order in which they lie in memory.
+// The micro-kernel: 16-row panel tiles times groups of 16 tokens. Panel elements are broadcast, tokens are
+// lanes, so weights, keys and values are used in the order in which they lie in memory.
 namespace vl8::cpu {
 namespace {
 
@@ -7,7 +7,8 @@ constexpr int kParts = 16 / kWidth;  // vectors of a group
 
 // R rows by V groups. Op::mac(acc, w, x) adds the product of one unit.
 template <class Op, int R, int V>
-VL8_INLINE void multiply_units(const char* w, const char* x, int64_t group_bytes, int64_t units, F (&acc)[R][V * kParts]) {
+VL8_INLINE void multiply_units(const char* w, const char* x, int64_t group_bytes, int64_t units,
+                               F (&acc)[R][V * kParts]) {
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
@@ -20,7 +21,8 @@ VL8_INLINE void multiply_units(const char* w, const char* x, int64_t group_bytes
 #pragma GCC unroll 8
       for (int v = 0; v < V; ++v)
 #pragma GCC unroll 2
-        for (int p = 0; p < kParts; ++p) xv[v * kParts + p] = load((const float*)(x + v * group_bytes) + p * kWidth);
+        for (int p = 0; p < kParts; ++p)
+          xv[v * kParts + p] = load((const float*)(x + v * group_bytes) + p * kWidth);
 #pragma GCC unroll 16
       for (int r = 0; r < R; ++r) {
         F b = broadcast(w + r * 64 + u * 4);
@@ -33,7 +35,8 @@ VL8_INLINE void multiply_units(const char* w, const char* x, int64_t group_bytes
 
 // Rows R0.. of one panel tile; sink(row, group, part, sum) takes the sums.
 template <class Op, int R0, int R, int V, class Sink>
-VL8_INLINE void multiply_rows(const char* w, const char* x, int64_t group_bytes, int64_t units, int row0, Sink&& sink) {
+VL8_INLINE void multiply_rows(const char* w, const char* x, int64_t group_bytes, int64_t units, int row0,
+                              Sink&& sink) {
   F acc[R][V * kParts];
   multiply_units<Op, R, V>(w + R0 * 64, x, group_bytes, units, acc);
 #pragma GCC unroll 16
@@ -57,8 +60,8 @@ struct VectorCore : Units {
   VL8_INLINE void end() {}
 
   template <class Sink>
-  VL8_INLINE void accumulate(const char* panel, int64_t /*tile_bytes*/, int /*tiles*/, const char* x, int64_t group_bytes,
-                             int groups, int64_t units, Sink&& sink) {
+  VL8_INLINE void accumulate(const char* panel, int64_t /*tile_bytes*/, int /*tiles*/, const char* x,
+                             int64_t group_bytes, int groups, int64_t units, Sink&& sink) {
     if constexpr (kGroups == 3) {
       if (groups == 3) {
         multiply_rows<Op, 0, 8, 3>(panel, x, group_bytes, units, 0, sink);

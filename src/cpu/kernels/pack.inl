@@ -1,12 +1,17 @@
-// Data movement into the shared layouts (table.h) for f32 units; the bf16 units have their own in pack_bf16.inl.
+// Data movement into the shared layouts (table.h) for f32 units; the bf16 units have their own in
+// pack_bf16.inl.
 namespace vl8::cpu {
 namespace {
 
 constexpr int64_t kTileBytes = 16 * 16 * 4;
 constexpr int64_t kPanelChunks = kChunkUnits / 16;  // tiles of a panel row
 
-VL8_INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-VL8_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+VL8_INLINE int64_t min64(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+VL8_INLINE int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
 
 // Up to 16 rows of a matrix of floats, each with its own address.
 struct RowSet {
@@ -41,7 +46,8 @@ struct F32Units {
     }
   }
 
-  // One weight row, `units` (multiple of 16) from column k0, into its place in the panel. Block scales are folded in.
+  // One weight row, `units` (multiple of 16) from column k0, into its place in the panel. Block scales are
+  // folded in.
   template <Number N>
   static void expand_row(const WeightRows& w, int64_t row, int64_t k0, int64_t units, bool round, char* to) {
     int64_t at = row * w.k;
@@ -51,22 +57,30 @@ struct F32Units {
     for (int64_t c = 0; c < units; c += 16, to += kTileBytes) {
       for (int j = 0; j < 16; j += kWidth) {
         int64_t col = k0 + c + j, left = w.k - col;
-        F x = left >= kWidth ? load_number<N>(w.data, at + col) : left > 0 ? load_number_part<N>(w.data, at + col, left) : zero();
+        F x = left >= kWidth ? load_number<N>(w.data, at + col)
+              : left > 0     ? load_number_part<N>(w.data, at + col, left)
+                             : zero();
         if (round && (N == Number::f32 || N == Number::f16)) x = round_bf16(x);
         if (whole && left > 0) x = mul(x, all(scales[col / w.block_cols]));
         store((float*)to + j, x);
       }
       if (block && !whole)
-        for (int64_t j = 0; j < 16 && k0 + c + j < w.k; ++j) ((float*)to)[j] *= scales[(k0 + c + j) / w.block_cols];
+        for (int64_t j = 0; j < 16 && k0 + c + j < w.k; ++j)
+          ((float*)to)[j] *= scales[(k0 + c + j) / w.block_cols];
     }
   }
   static void expand_row(const WeightRows& w, int64_t row, int64_t k0, int64_t units, bool round, char* to) {
     switch (w.type) {
-      case Number::f32: return expand_row<Number::f32>(w, row, k0, units, round, to);
-      case Number::f16: return expand_row<Number::f16>(w, row, k0, units, round, to);
-      case Number::bf16: return expand_row<Number::bf16>(w, row, k0, units, round, to);
-      case Number::e4m3: return expand_row<Number::e4m3>(w, row, k0, units, round, to);
-      case Number::e5m2: return expand_row<Number::e5m2>(w, row, k0, units, round, to);
+      case Number::f32:
+        return expand_row<Number::f32>(w, row, k0, units, round, to);
+      case Number::f16:
+        return expand_row<Number::f16>(w, row, k0, units, round, to);
+      case Number::bf16:
+        return expand_row<Number::bf16>(w, row, k0, units, round, to);
+      case Number::e4m3:
+        return expand_row<Number::e4m3>(w, row, k0, units, round, to);
+      case Number::e5m2:
+        return expand_row<Number::e5m2>(w, row, k0, units, round, to);
     }
   }
   static constexpr bool kFoldsBlockScale = true;

@@ -1,5 +1,6 @@
-// Tile registers of AMX: eight tiles of 16 rows x 64 bytes. With VL8_EMULATE_TILES the same calls run in software, so
-// that the whole AMX path is tested on any AVX-512 BF16 machine (tests/cpu). Units of A and B are bf16 pairs.
+// Tile registers of AMX: eight tiles of 16 rows x 64 bytes. With VL8_EMULATE_TILES the same calls run in
+// software, so that the whole AMX path is tested on any AVX-512 BF16 machine (tests/cpu). Units of A and B
+// are bf16 pairs.
 namespace vl8::cpu {
 namespace {
 
@@ -12,12 +13,18 @@ struct alignas(64) TileConfig {
 };
 constinit const TileConfig kTileConfig{};
 
-// NOTE: own assembly instead of the GCC 12 intrinsics: their _tile_loadconfig tells the compiler of 8 bytes only, so
-// it may drop stores to the rest, and their tile loads and stores do not say that they touch memory.
-VL8_INLINE void tiles_begin() { __asm__ volatile("ldtilecfg %0" ::"m"(kTileConfig) : "memory"); }
-VL8_INLINE void tiles_end() { __asm__ volatile("tilerelease" ::: "memory"); }
+// NOTE: own assembly instead of the GCC 12 intrinsics: their _tile_loadconfig tells the compiler of 8 bytes
+// only, so it may drop stores to the rest, and their tile loads and stores do not say that they touch memory.
+VL8_INLINE void tiles_begin() {
+  __asm__ volatile("ldtilecfg %0" ::"m"(kTileConfig) : "memory");
+}
+VL8_INLINE void tiles_end() {
+  __asm__ volatile("tilerelease" ::: "memory");
+}
 template <int I>
-VL8_INLINE void tile_zero() { __asm__ volatile("tilezero %%tmm%c0" ::"i"(I)); }
+VL8_INLINE void tile_zero() {
+  __asm__ volatile("tilezero %%tmm%c0" ::"i"(I));
+}
 template <int I>
 VL8_INLINE void tile_load(const void* p, int64_t stride) {
   __asm__ volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(stride), "i"(I) : "memory");
@@ -28,7 +35,9 @@ VL8_INLINE void tile_store(void* p, int64_t stride) {
 }
 // C[m][n] += sum over k of A[m][k] . B[k][n], a unit being two bf16.
 template <int C, int A, int B>
-VL8_INLINE void tile_multiply() { __asm__ volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(C), "i"(A), "i"(B)); }
+VL8_INLINE void tile_multiply() {
+  __asm__ volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(C), "i"(A), "i"(B));
+}
 
 #else
 
@@ -42,8 +51,12 @@ VL8_INLINE void tiles_begin() {
   __builtin_memset(soft.t, 0, sizeof soft.t);
   soft.ready = true;
 }
-VL8_INLINE void tiles_end() { soft.ready = false; }
-VL8_INLINE void need_tiles() { if (!soft.ready) __builtin_trap(); }  // hardware faults on an unconfigured tile
+VL8_INLINE void tiles_end() {
+  soft.ready = false;
+}
+VL8_INLINE void need_tiles() {
+  if (!soft.ready) __builtin_trap();
+}  // hardware faults on an unconfigured tile
 template <int I>
 VL8_INLINE void tile_zero() {
   need_tiles();
@@ -60,7 +73,9 @@ VL8_INLINE void tile_store(void* p, int64_t stride) {
   for (int r = 0; r < 16; ++r) __builtin_memcpy((char*)p + r * stride, soft.t[I][r], 64);
 }
 // Denormal inputs and results count as zero, as in the hardware.
-VL8_INLINE float flush(float x) { return __builtin_fabsf(x) < 0x1p-126f ? __builtin_copysignf(0.f, x) : x; }
+VL8_INLINE float flush(float x) {
+  return __builtin_fabsf(x) < 0x1p-126f ? __builtin_copysignf(0.f, x) : x;
+}
 VL8_INLINE float half_of(uint32_t unit, int odd) {
   uint32_t bits = odd ? unit & 0xffff0000u : unit << 16;
   float x;
