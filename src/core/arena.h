@@ -21,6 +21,7 @@ class Arena {
   template <typename T>
   T* array(int64_t count) { return static_cast<T*>(take(size_t(count) * sizeof(T))); }
 
+  void reset() { block_ = used_ = total_ = 0; }  // gives back everything; views taken before are dead
   size_t high_water_bytes() const { return high_water_; }  // most bytes in use at once since construction
   size_t reserved_bytes() const;
 
@@ -43,6 +44,29 @@ class Arena {
   };
   std::vector<Block> blocks_;
   size_t block_bytes_, block_ = 0, used_ = 0, total_ = 0, high_water_ = 0;
+};
+
+// The arenas of one step of a model. What is taken between begin_step and the first next_layer lives for the whole
+// step; what is taken in a layer lives until the end of the layer after it, which is as long as the residual stream
+// needs it. So a forward pass takes two layers' worth of memory, and no result is ever copied to keep it.
+class StepArena {
+ public:
+  Arena& current() { return at_ < 0 ? step_ : layer_[at_]; }
+  void begin_step() {
+    step_.reset(), layer_[0].reset(), layer_[1].reset();
+    at_ = -1;
+  }
+  void next_layer() {
+    at_ = at_ == 0 ? 1 : 0;
+    layer_[at_].reset();
+  }
+  size_t high_water_bytes() const {
+    return step_.high_water_bytes() + layer_[0].high_water_bytes() + layer_[1].high_water_bytes();
+  }
+
+ private:
+  Arena step_, layer_[2];
+  int at_ = -1;
 };
 
 }  // namespace vl8

@@ -11,7 +11,7 @@
 
 namespace vl8 {
 
-bool is_regular_file(const std::filesystem::path& path) {
+bool is_file(const std::filesystem::path& path) {
   std::error_code ec;
   return std::filesystem::is_regular_file(path, ec);
 }

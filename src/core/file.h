@@ -10,7 +10,7 @@ namespace vl8 {
 
 std::string read_file(const std::filesystem::path& path, size_t max_bytes = size_t(256) << 20);
 void write_file(const std::filesystem::path& path, std::string_view content);
-bool is_regular_file(const std::filesystem::path& path);  // no throw, also where a parent cannot be read
+bool is_file(const std::filesystem::path& path);  // no throw, also where a parent cannot be read
 uint64_t free_disk_bytes(const std::filesystem::path& path);
 
 }  // namespace vl8

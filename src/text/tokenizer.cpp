@@ -139,7 +139,7 @@ Tokenizer::~Tokenizer() = default;
 Tokenizer Tokenizer::load(const std::filesystem::path& path) {
   std::error_code ec;
   auto file = std::filesystem::is_directory(path, ec) ? path / "tokenizer.json" : path;
-  if (!vl8::is_regular_file(file))
+  if (!vl8::is_file(file))
     fail_input("{} is missing; a model folder needs the tokenizer.json of its repository", file.string());
   return from_json(read_file(file, kMaxTokenizerBytes), file.string());
 }

@@ -1,0 +1,35 @@
+// AMX tiles of bf16 beside AVX-512 BF16: Sapphire Rapids and later. Also built with VL8_EMULATE_TILES for the
+// tests.
+#include "cpu/table.h"
+
+// clang-format off: the order matters
+#include "cpu/kernels/vec_avx512.inl"
+#include "cpu/kernels/common.inl"
+#include "cpu/kernels/bf16_units.inl"
+#include "cpu/kernels/gemv_bf16.inl"
+#include "cpu/kernels/tile.inl"
+#include "cpu/kernels/amx.inl"
+// clang-format on
+
+#ifdef VL8_EMULATE_TILES
+#define VL8_AMX_TABLE table_amx_emulated
+#else
+#define VL8_AMX_TABLE table_amx
+#endif
+
+namespace vl8::cpu {
+namespace {
+constexpr MatrixKernels kAmxKernels = {2,
+                                       16,
+                                       pack_tokens<AmxCore>,
+                                       multiply<AmxCore>,
+                                       gemv_bf16_bytes,
+                                       gemv_bf16_pack,
+                                       gemv_bf16,
+                                       flash_bytes<AmxCore>,
+                                       flash<AmxCore>,
+                                       2};
+}  // namespace
+extern const KernelTable VL8_AMX_TABLE;
+constinit const KernelTable VL8_AMX_TABLE = make_table(kExactKernels, kAmxKernels, amx_peak);
+}  // namespace vl8::cpu

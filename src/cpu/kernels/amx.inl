@@ -1,0 +1,86 @@
+// The AMX core: two panel tiles (32 weight rows, keys or features) by two groups (32 tokens) in four tiles of
+// sums. Weights are operand A as they lie in the panel, tokens operand B as they lie in the token layout.
+namespace vl8::cpu {
+namespace {
+
+struct AmxSums {
+  alignas(64) float tile[2][2][16][16];  // [panel tile][group][row][token]
+};
+
+template <int T, int V>
+VL8_INLINE void amx_step(const char* a, int64_t tile_bytes, const char* b, int64_t group_bytes) {
+  tile_load<4>(a, 64);
+  tile_load<6>(b, 64);
+  tile_multiply<0, 4, 6>();
+  if constexpr (V == 2) {
+    tile_load<7>(b + group_bytes, 64);
+    tile_multiply<1, 4, 7>();
+  }
+  if constexpr (T == 2) {
+    tile_load<5>(a + tile_bytes, 64);
+    tile_multiply<2, 5, 6>();
+    if constexpr (V == 2) tile_multiply<3, 5, 7>();
+  }
+}
+template <int T, int V>
+VL8_INLINE void amx_run(const char* a, int64_t tile_bytes, const char* b, int64_t group_bytes,
+                        int64_t units) {
+  tile_zero<0>();
+  if constexpr (V == 2) tile_zero<1>();
+  if constexpr (T == 2) tile_zero<2>();
+  if constexpr (T == 2 && V == 2) tile_zero<3>();
+  for (int64_t u = 0; u < units; u += 16, a += kTileBytes, b += kTileBytes)
+    amx_step<T, V>(a, tile_bytes, b, group_bytes);
+}
+template <int T, int V>
+VL8_INLINE void amx_store(AmxSums& s) {
+  tile_store<0>(s.tile[0][0], 64);
+  if constexpr (V == 2) tile_store<1>(s.tile[0][1], 64);
+  if constexpr (T == 2) tile_store<2>(s.tile[1][0], 64);
+  if constexpr (T == 2 && V == 2) tile_store<3>(s.tile[1][1], 64);
+}
+
+struct AmxCore : Bf16Units {
+  static constexpr int kTiles = 2, kGroups = 2;
+  static constexpr int64_t kUnitAlign = 16;
+  VL8_INLINE void begin() { tiles_begin(); }
+  VL8_INLINE void end() { tiles_end(); }
+
+  template <int T, int V, class Sink>
+  VL8_INLINE void accumulate_shape(const char* panel, int64_t tile_bytes, const char* x, int64_t group_bytes,
+                                   int64_t units, Sink&& sink) {
+    AmxSums s;
+    amx_run<T, V>(panel, tile_bytes, x, group_bytes, units);
+    amx_store<T, V>(s);
+    for (int t = 0; t < T; ++t)
+      for (int v = 0; v < V; ++v)
+#pragma GCC unroll 16
+        for (int r = 0; r < 16; ++r) sink(t * 16 + r, v, 0, load(s.tile[t][v][r]));
+  }
+  template <class Sink>
+  VL8_INLINE void accumulate(const char* panel, int64_t tile_bytes, int tiles, const char* x,
+                             int64_t group_bytes, int groups, int64_t units, Sink&& sink) {
+    if (tiles == 2 && groups == 2)
+      return accumulate_shape<2, 2>(panel, tile_bytes, x, group_bytes, units, sink);
+    if (tiles == 2) return accumulate_shape<2, 1>(panel, tile_bytes, x, group_bytes, units, sink);
+    if (groups == 2) return accumulate_shape<1, 2>(panel, tile_bytes, x, group_bytes, units, sink);
+    return accumulate_shape<1, 1>(panel, tile_bytes, x, group_bytes, units, sink);
+  }
+};
+
+// Register peak: four independent sums, operands loaded once.
+static double amx_peak(int64_t rounds) {
+  alignas(64) uint8_t zeros[1024] = {};
+  tiles_begin();
+  tile_load<4>(zeros, 64), tile_load<5>(zeros, 64), tile_load<6>(zeros, 64), tile_load<7>(zeros, 64);
+  tile_zero<0>(), tile_zero<1>(), tile_zero<2>(), tile_zero<3>();
+  for (int64_t r = 0; r < rounds; ++r) {
+    tile_multiply<0, 4, 6>(), tile_multiply<1, 4, 7>();
+    tile_multiply<2, 5, 6>(), tile_multiply<3, 5, 7>();
+  }
+  tiles_end();
+  return double(rounds) * 4 * 16 * 16 * 32 * 2;
+}
+
+}  // namespace
+}  // namespace vl8::cpu

@@ -1,0 +1,210 @@
+// Attention of a block of query rows over the keys of one head, without the score matrix: 128 keys at a time,
+// running maximum and sum per row (rows are lanes), scores and outputs through the micro-kernel of micro.inl.
+namespace vl8::cpu {
+namespace {
+
+// Where the parts of the scratch memory lie, in bytes.
+template <class Core>
+struct FlashPlan {
+  int64_t units, key_units, feature_tiles, q, keys, values, scores, probs, out, total;
+  VL8_INLINE FlashPlan make(int64_t d) {
+    FlashPlan p;
+    p.units = ceil_div(ceil_div(d, Core::kPerUnit), Core::kUnitAlign) * Core::kUnitAlign;
+    p.key_units = kKeyBlock / Core::kPerUnit;
+    p.feature_tiles = ceil_div(d, 16);
+    int64_t key_tiles = kKeyBlock / 16, at = 0;
+    p.q = at, at += kFlashGroups * p.units * 64;
+    p.keys = at, at += key_tiles * ceil_div(p.units, 16) * kTileBytes;
+    p.values = at, at += p.feature_tiles * (p.key_units / 16) * kTileBytes;
+    p.scores = at, at += Core::kGroups * kKeyBlock * 64;
+    p.probs = at, at += Core::kGroups * p.key_units * 64;
+    p.out = at, at += kFlashGroups * p.feature_tiles * 16 * 64;
+    p.total = at;
+    return p;
+  }
+};
+
+template <class Core>
+int64_t flash_bytes(int64_t head_dim) {
+  return FlashPlan<Core>::make(head_dim).total;
+}
+
+VL8_INLINE const void* kv_row(const KvRows& kv, const void* base, int64_t j) {
+  int64_t page = kv.pages ? kv.pages[j / kv.page_tokens] : 0, in = kv.pages ? j % kv.page_tokens : j;
+  return (const char*)base + (page * kv.page_stride + in * kv.row_stride) * (kv.bf16 ? 2 : 4);
+}
+
+template <class Core>
+VL8_INLINE void pack_keys(const FlashTask& t, const FlashPlan<Core>& p, int64_t key0, int64_t keys,
+                          char* panel) {
+  const int64_t chunks = ceil_div(p.units, 16);
+  for (int64_t j = 0; j < ceil_div(keys, 16) * 16; ++j) {
+    char* to = panel + j / 16 * chunks * kTileBytes + j % 16 * 64;
+    if (j < keys) {
+      Core::key_row(kv_row(t.kv, t.kv.k, key0 + j), t.kv.bf16, t.head_dim, p.units, to);
+    } else {
+      for (int64_t c = 0; c < chunks; ++c) __builtin_memset(to + c * kTileBytes, 0, 64);
+    }
+  }
+}
+template <class Core>
+VL8_INLINE void pack_values(const FlashTask& t, const FlashPlan<Core>& p, int64_t key0, int64_t keys,
+                            char* panel) {
+  constexpr int64_t kKeys = 16 * Core::kPerUnit;  // keys of one tile
+  for (int64_t j = 0; j < keys; j += kKeys) {
+    const void* rows[32];
+    int64_t n = min64(kKeys, keys - j);
+    for (int64_t i = 0; i < n; ++i) rows[i] = kv_row(t.kv, t.kv.v, key0 + j + i);
+    for (int64_t f = 0; f < p.feature_tiles; ++f)
+      Core::value_tile(rows, t.kv.bf16, n, f * 16, t.head_dim,
+                       panel + (f * (p.key_units / 16) + j / kKeys) * kTileBytes);
+  }
+}
+
+// Scores of up to kGroups groups, [group][key][16].
+template <class Core>
+VL8_INLINE void score_keys(const FlashPlan<Core>& p, const char* panel, const char* q, int groups,
+                           int64_t keys, float* scores) {
+  const int64_t chunks = ceil_div(p.units, 16), tiles = ceil_div(keys, 16);
+  for (int64_t tile = 0; tile < tiles; tile += Core::kTiles) {
+    float* out = scores + tile * 256;
+    Core::accumulate(panel + tile * chunks * kTileBytes, chunks * kTileBytes,
+                     int(min64(Core::kTiles, tiles - tile)), q, p.units * 64, groups, p.units,
+                     [&](int r, int v, int part, F acc) __attribute__((always_inline)) {
+                       store(out + (v * kKeyBlock + r) * 16 + part * kWidth, acc);
+                     });
+  }
+}
+
+// One vector of rows: scores to probabilities. limit: last key each row sees. Returns the factor of the old
+// sums.
+template <class Core>
+VL8_INLINE F soften(const float* scores, int64_t key0, int64_t keys, F limit, bool masked, F log2_scale,
+                    float* max_, float* sum_, float* probs) {
+  F top = load(max_);
+  if (masked) {
+    F low = all(-__builtin_inff());
+    for (int64_t j = 0; j < keys; ++j) {
+      F s = choose(less(limit, all(float(key0 + j))), low, load(scores + j * 16));
+      store(const_cast<float*>(scores) + j * 16, s);
+      top = max(top, s);
+    }
+  } else {
+    F other = top;
+    int64_t j = 0;
+    for (; j + 2 <= keys; j += 2) {
+      top = max(top, load(scores + j * 16));
+      other = max(other, load(scores + j * 16 + 16));
+    }
+    if (j < keys) top = max(top, load(scores + j * 16));
+    top = max(top, other);
+  }
+  F keep = exp2_short(mul(sub(load(max_), top), log2_scale));
+  F shift = mul(top, log2_scale), total = mul(load(sum_), keep);
+  F minus = sub(zero(), shift);
+  int64_t j = 0;
+  F total2 = zero();
+  for (; j + 2 <= keys; j += 2) {
+    F a = exp2_short(fma(load(scores + j * 16), log2_scale, minus));
+    F b = exp2_short(fma(load(scores + j * 16 + 16), log2_scale, minus));
+    total = add(total, a), total2 = add(total2, b);
+    Core::store_pair(probs, j, a, b);
+  }
+  if (j < keys) {
+    F a = exp2_short(fma(load(scores + j * 16), log2_scale, minus));
+    total = add(total, a);
+    Core::store_pair(probs, j, a, zero());
+  }
+  store(max_, top), store(sum_, add(total, total2));
+  return keep;
+}
+
+// out = out * keep + values x probabilities, [group][feature][16].
+template <class Core>
+VL8_INLINE void add_values(const FlashPlan<Core>& p, const char* panel, const char* probs, int groups,
+                           int64_t units, const float (*keep)[16], bool first, float* out) {
+  const int64_t stride = p.feature_tiles * 256;
+  for (int64_t tile = 0; tile < p.feature_tiles; tile += Core::kTiles) {
+    float* o = out + tile * 256;
+    Core::accumulate(panel + tile * (p.key_units / 16) * kTileBytes, (p.key_units / 16) * kTileBytes,
+                     int(min64(Core::kTiles, p.feature_tiles - tile)), probs, p.key_units * 64, groups, units,
+                     [&](int r, int v, int part, F acc) __attribute__((always_inline)) {
+                       float* to = o + v * stride + r * 16 + part * kWidth;
+                       store(to, first ? acc : fma(load(to), load(keep[v] + part * kWidth), acc));
+                     });
+  }
+}
+
+template <class Core>
+VL8_INLINE void write_rows(const FlashTask& t, const FlashPlan<Core>& p, int64_t g, const float* out,
+                           const float* sum_) {
+  alignas(64) float tile[16][16];
+  const int64_t rows = min64(16, t.row_end - t.row_begin - g * 16);
+  for (int64_t f = 0; f < p.feature_tiles; ++f) {
+    transpose_tile(out + f * 256, 16, &tile[0][0], 16);
+    for (int64_t i = 0; i < rows; ++i) {
+      int64_t r = t.row_begin + g * 16 + i;
+      float* to = t.out + r / t.group * t.out_token_stride + r % t.group * t.out_head_stride + f * 16;
+      F scale = all(1.f / sum_[i]);
+      for (int j = 0; j < 16; j += kWidth)
+        if (f * 16 + j < t.head_dim)
+          store_part(to + j, mul(load(&tile[i][j]), scale), t.head_dim - f * 16 - j);
+    }
+  }
+}
+
+template <class Core>
+void flash(const FlashTask& t) {
+  const auto p = FlashPlan<Core>::make(t.head_dim);
+  char* scratch = (char*)t.scratch;
+  const int64_t rows = t.row_end - t.row_begin, groups = ceil_div(rows, 16);
+  alignas(64) float max_[kFlashGroups][16], sum_[kFlashGroups][16], limit[kFlashGroups][16],
+      keep[Core::kGroups][16];
+  for (int64_t g = 0; g < groups; ++g) {
+    RowSet set;
+    set.rows = min64(16, rows - g * 16);
+    for (int64_t i = 0; i < 16; ++i) {
+      int64_t r = t.row_begin + min64(g * 16 + i, rows - 1);
+      set.row[i] = t.q + r / t.group * t.q_token_stride + r % t.group * t.q_head_stride;
+      limit[g][i] = t.causal ? float(t.first_key + r / t.group) : float(t.kv_len);
+      max_[g][i] = -__builtin_inff(), sum_[g][i] = 0;
+    }
+    Core::pack_group(set, t.head_dim, p.units, t.round_bf16, scratch + p.q + g * p.units * 64);
+  }
+  const int64_t last = t.causal ? min64(t.kv_len, t.first_key + (t.row_end - 1) / t.group + 1) : t.kv_len;
+  Core::begin();
+  for (int64_t key0 = 0; key0 < last; key0 += kKeyBlock) {
+    const int64_t keys = min64(kKeyBlock, last - key0);
+    const int64_t align = 16 * Core::kPerUnit,
+                  units = Core::kUnitAlign > 1 ? ceil_div(keys, align) * 16 : ceil_div(keys, Core::kPerUnit);
+    pack_keys<Core>(t, p, key0, keys, scratch + p.keys);
+    pack_values<Core>(t, p, key0, keys, scratch + p.values);
+    for (int64_t g = 0; g < groups; g += Core::kGroups) {
+      const int gn = int(min64(Core::kGroups, groups - g));
+      if (float(key0) > limit[g + gn - 1][15]) continue;  // every row of these groups ends before this block
+      float* scores = (float*)(scratch + p.scores);
+      score_keys<Core>(p, scratch + p.keys, scratch + p.q + g * p.units * 64, gn, keys, scores);
+      for (int v = 0; v < gn; ++v) {
+        const bool masked = float(key0 + keys - 1) > limit[g + v][0];
+        char* probs = scratch + p.probs + v * p.key_units * 64;
+        for (int part = 0; part < kParts; ++part) {
+          int at = part * kWidth;
+          F k = soften<Core>(scores + v * kKeyBlock * 16 + at, key0, keys, load(limit[g + v] + at), masked,
+                             all(t.scale * 1.44269504f), max_[g + v] + at, sum_[g + v] + at,
+                             (float*)probs + at);
+          store(keep[v] + at, k);
+        }
+        for (int64_t u = ceil_div(keys, Core::kPerUnit); u < units; ++u)
+          __builtin_memset(probs + u * 64, 0, 64);
+      }
+      add_values<Core>(p, scratch + p.values, scratch + p.probs, gn, units, keep, key0 == 0,
+                       (float*)(scratch + p.out) + g * p.feature_tiles * 256);
+    }
+  }
+  Core::end();
+  for (int64_t g = 0; g < groups; ++g)
+    write_rows<Core>(t, p, g, (const float*)(scratch + p.out) + g * p.feature_tiles * 256, sum_[g]);
+}
+
+}  // namespace
+}  // namespace vl8::cpu

@@ -1,0 +1,18 @@
+// Fills a KernelTable from the templates. The last include of an isa_*.cpp.
+namespace vl8::cpu {
+namespace {
+
+using ExactCore = VectorCore<F32Units, FmaOp>;
+
+constexpr MatrixKernels kExactKernels = {
+    1,         1,    pack_tokens<ExactCore>, multiply<ExactCore>, gemv_bytes,
+    gemv_pack, gemv, flash_bytes<ExactCore>, flash<ExactCore>,    kGemvTokens};
+
+constexpr KernelTable make_table(const MatrixKernels& exact, const MatrixKernels& bf16,
+                                 double (*peak)(int64_t)) {
+  return {exact,    bf16, decode,  rms_norm, layer_norm, norm_rope, silu_mul,
+          add_rows, axpy, to_bf16, to_f32,   read_bytes, peak};
+}
+
+}  // namespace
+}  // namespace vl8::cpu

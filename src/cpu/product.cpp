@@ -1,0 +1,208 @@
+#include "cpu/product.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "ops/ref_ops.h"
+
+namespace vl8::cpu {
+
+Number number_of(DType type) {
+  switch (type) {
+    case DType::f32:
+      return Number::f32;
+    case DType::f16:
+      return Number::f16;
+    case DType::bf16:
+      return Number::bf16;
+    case DType::e4m3:
+      return Number::e4m3;
+    case DType::e5m2:
+      return Number::e5m2;
+    default:
+      fail(ErrorKind::unsupported, "no CPU kernel for weights of type {}", dtype_name(type));
+  }
+}
+
+WeightRows weight_rows(const Weight& weight, const WeightPart& part) {
+  constexpr Scaling kScaling[] = {Scaling::none, Scaling::tensor, Scaling::channel, Scaling::block};
+  return {
+      part.data,       number_of(part.dtype), kScaling[int(part.scale_kind)], part.scale, part.rows, weight.k,
+      part.block_rows, part.block_cols};
+}
+
+namespace {
+
+// A part of one product with its packed tokens; the unit of planning.
+struct Job {
+  const Product* product;
+  WeightRows w;
+  const MatrixKernels* kernels;
+  int64_t first_row;  // of the part in y
+  bool gemv;
+  const void* packed;
+  int64_t units, packed_stride;      // gemm: units of K; gemv: bytes of a token
+  int64_t row_step, group_step;      // rows and token groups of a task
+  int64_t row_blocks, group_blocks;  // tasks of this job
+  int64_t first_task;
+};
+
+int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+int64_t round_up(int64_t a, int64_t b) {
+  return ceil_div(a, b) * b;
+}
+
+// The bf16 units multiply block scales into sums of whole panel tiles; odd block shapes go to the float32
+// units, which fold them into the weights element by element.
+const MatrixKernels& choose_kernels(const Context& c, const WeightRows& w) {
+  const MatrixKernels& k = c.matrix();
+  bool fits =
+      w.scaling != Scaling::block || k.per_unit == 1 || (w.block_cols % 64 == 0 && w.block_rows % 32 == 0);
+  return fits ? k : c.kernels.exact;
+}
+
+Finish finish_of(const Job& j) {
+  const Product& p = *j.product;
+  constexpr Curve kCurves[] = {Curve::none, Curve::gelu_tanh, Curve::gelu_erf};
+  return {p.linear->bias.empty() ? nullptr : p.linear->bias.f32() + j.first_row,
+          p.residual ? p.residual + j.first_row : nullptr, kCurves[int(p.act)]};
+}
+
+// Tasks of a job. gemv: about 128 KB of weights each; gemm: 128 rows by 768 tokens, smaller when they would
+// be few.
+void cut(const Context& c, Job& j) {
+  if (j.gemv) {
+    int64_t row_bytes = std::max<int64_t>(1, j.w.k * (j.w.type == Number::f32    ? 4
+                                                      : j.w.type >= Number::e4m3 ? 1
+                                                                                 : 2));
+    j.row_step = std::clamp<int64_t>(131072 / row_bytes / 8 * 8, 8, 256);
+    j.group_step = 1, j.group_blocks = 1;
+  } else {
+    int64_t groups = ceil_div(j.product->tokens, kLane);
+    j.group_step =
+        round_up(ceil_div(groups, ceil_div(groups, kTaskGroups)), 6);  // 6: whole tiles of every core
+    j.group_blocks = ceil_div(groups, j.group_step);
+    j.row_step = kTaskRows;
+    while (j.row_step > 32 && ceil_div(j.w.rows, j.row_step) * j.group_blocks < 3 * c.pool.size())
+      j.row_step /= 2;
+  }
+  j.row_blocks = ceil_div(j.w.rows, j.row_step);
+}
+
+void run_gemv(const Job& j, int64_t task, bool round) {
+  const Product& p = *j.product;
+  int64_t row = task * j.row_step;
+  j.kernels->gemv({j.w, row, std::min(j.w.rows, row + j.row_step), j.packed, j.packed_stride, p.tokens,
+                   finish_of(j), p.y + j.first_row, p.linear->weight.n, round});
+}
+
+struct Scratch {
+  void* panel;
+  float* sums;
+};
+
+void run_gemm(const Job& j, int64_t task, bool round, Scratch s) {
+  const Product& p = *j.product;
+  int64_t row = task % j.row_blocks * j.row_step, group = task / j.row_blocks * j.group_step;
+  int64_t token = group * kLane, n = p.linear->weight.n;
+  Finish f = finish_of(j);
+  if (f.residual) f.residual += token * n;
+  const char* x = static_cast<const char*>(j.packed) + group * j.units * 64;
+  j.kernels->multiply({j.w, row, std::min(j.w.rows, row + j.row_step), x,
+                       std::min(p.tokens - token, j.group_step * kLane), j.units, f,
+                       p.y + token * n + j.first_row, n, round, s.panel, s.sums});
+}
+
+// Token rows through E4M3 and back (w8a8), gathered into memory of their own.
+Product quantised(Context& c, const Product& p) {
+  const int64_t k = p.linear->weight.k;
+  float* x = c.scratch.array<float>(p.tokens * k);
+  c.each_row(p.tokens, k, [&](int64_t b, int64_t e) {
+    for (int64_t i = b; i < e; ++i) std::copy_n(p.x + (p.index ? p.index[i] : i) * p.x_stride, k, x + i * k);
+    fake_quantise_e4m3(x + b * k, e - b, k, p.linear->weight.input_scale);
+  });
+  Product q = p;
+  q.x = x, q.x_stride = k, q.index = nullptr;
+  return q;
+}
+
+// Tokens of a product in the layout that a job's kernels read. Products with parts of one type share it.
+void pack(Context& c, Job& j) {
+  const Product& p = *j.product;
+  const bool round = c.rounds();
+  if (j.gemv) {
+    j.packed_stride = round_up(j.kernels->gemv_bytes(j.w.k, j.w.type), 64);
+    char* out = static_cast<char*>(c.scratch.take(size_t(j.packed_stride * p.tokens)));
+    for (int64_t i = 0; i < p.tokens; ++i)
+      j.kernels->gemv_pack(
+          {p.x + (p.index ? p.index[i] : i) * p.x_stride, j.w.k, j.w.type, round, out + i * j.packed_stride});
+    j.packed = out;
+    return;
+  }
+  j.units = round_up(ceil_div(j.w.k, j.kernels->per_unit), 16);
+  const int64_t groups = ceil_div(p.tokens, kLane);
+  char* out = static_cast<char*>(c.scratch.take(size_t(groups * j.units * 64)));
+  c.each_row(groups, j.w.k * kLane, [&](int64_t b, int64_t e) {
+    for (int64_t g = b; g < e; ++g)
+      j.kernels->pack_tokens(
+          {p.index ? p.x : p.x + g * kLane * p.x_stride, p.x_stride, p.index ? p.index + g * kLane : nullptr,
+           std::min<int64_t>(kLane, p.tokens - g * kLane), j.w.k, j.units, round, out + g * j.units * 64});
+  });
+  j.packed = out;
+}
+
+bool same_packing(const Job& a, const Job& b) {
+  return a.product == b.product && a.gemv == b.gemv && a.kernels == b.kernels &&
+         (!a.gemv || a.w.type == b.w.type);
+}
+
+}  // namespace
+
+void run_products(Context& c, std::span<const Product> products) {
+  Arena::Scope scope(c.scratch);
+  std::vector<Product> inputs(products.begin(), products.end());
+  std::vector<Job> jobs;
+  int64_t tasks = 0;
+  for (Product& p : inputs) {
+    if (p.tokens == 0) continue;
+    const Weight& w = p.linear->weight;
+    if (c.precision == Precision::w8a8 && w.is_fp8()) p = quantised(c, p);
+    int64_t row = 0;
+    for (const WeightPart& part : w.parts) {
+      Job j{.product = &p, .w = weight_rows(w, part), .first_row = row};
+      j.kernels = &choose_kernels(c, j.w);
+      j.gemv = p.tokens <= j.kernels->gemv_tokens;
+      if (!jobs.empty() && same_packing(jobs.back(), j))
+        j.packed = jobs.back().packed, j.units = jobs.back().units,
+        j.packed_stride = jobs.back().packed_stride;
+      else
+        pack(c, j);
+      cut(c, j);
+      j.first_task = tasks;
+      tasks += j.row_blocks * j.group_blocks;
+      row += part.rows;
+      jobs.push_back(j);
+    }
+  }
+  std::vector<Scratch> scratch(size_t(c.pool.size()));
+  if (std::any_of(jobs.begin(), jobs.end(), [](const Job& j) { return !j.gemv; }))
+    for (Scratch& s : scratch)
+      s = {c.scratch.take(kTaskRows * kChunkUnits * 4),
+           c.scratch.array<float>(kTaskGroups * kTaskRows * kLane)};
+  c.pool.parallel_for(tasks, 1, [&](int thread, int64_t begin, int64_t end) {
+    auto job = std::upper_bound(jobs.begin(), jobs.end(), begin,
+                                [](int64_t t, const Job& j) { return t < j.first_task; }) -
+               1;
+    for (int64_t t = begin; t < end; ++t) {
+      while (job + 1 != jobs.end() && t >= (job + 1)->first_task) ++job;
+      if (job->gemv)
+        run_gemv(*job, t - job->first_task, c.rounds());
+      else
+        run_gemm(*job, t - job->first_task, c.rounds(), scratch[size_t(thread)]);
+    }
+  });
+}
+
+}  // namespace vl8::cpu

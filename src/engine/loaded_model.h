@@ -1,0 +1,33 @@
+// Weights in memory and a backend to run them: what every command needs, with or without a tokenizer.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "io/weight_store.h"
+#include "model/model.h"
+
+namespace vl8 {
+
+struct EngineOptions {
+  Precision precision = Precision::bf16;
+  std::string backend = "cpu";  // "cpu" or "reference"
+  int threads = 0;              // 0: all that this process may use
+  int64_t prefill_chunk = 512;  // tokens of a prompt per step
+  int64_t page_tokens = 64;
+  bool progress = false;        // show a progress line on stderr when loading takes longer than a second
+};
+
+struct LoadedModel {
+  ModelConfig config;
+  std::shared_ptr<WeightStore> store;  // owns what weights point to
+  ModelWeights weights;
+  std::unique_ptr<Ops> ops;
+};
+
+std::unique_ptr<Ops> make_ops(const EngineOptions& options);  // Error(usage) for an unknown backend
+
+// Opens the folder, checks every tensor and prepares the weights. Errors name file and tensor.
+LoadedModel load_model(const std::filesystem::path& folder, const EngineOptions& options);
+
+}  // namespace vl8

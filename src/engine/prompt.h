@@ -1,0 +1,51 @@
+// From a conversation and its pictures to what the model reads: token ids with one id per merged patch, rotary
+// positions, and where each picture's features go (spec 4, 5.7, 7.2).
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "media/processor.h"
+#include "model/config.h"
+#include "model/positions.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace vl8 {
+
+struct VisualInput {
+  std::shared_ptr<const PatchBuffer> patches;  // [grid.patches(), features], F32
+  Grid grid;
+  ContentHash hash;
+};
+
+struct Prompt {
+  std::vector<int32_t> ids;
+  Positions positions;
+  std::vector<VisualInput> visuals;  // pictures and clips in the order of their placeholders
+  std::vector<VisualRun> runs;       // ascending; one a picture, one a frame group
+  struct RunSource {
+    size_t visual;       // index into visuals
+    int64_t first_row;   // row of its features where the run begins
+  };
+  std::vector<RunSource> sources;  // of each run
+};
+
+// How a clip's placeholder is written out (spec 5.7). `replace_triple` is what the official checkpoints were trained
+// on; `keep_outer_pair` is what transformers does since about 5.10.
+enum class VideoDialect : uint8_t { replace_triple, keep_outer_pair };
+
+struct PromptMedia {
+  std::vector<ImageInput> images;  // in the order of their placeholders
+  std::vector<VideoInput> videos;
+};
+
+// Throws Error(input) where the placeholders of the rendered text do not match the media.
+Prompt build_prompt(const MarkedText& rendered, PromptMedia media, const Tokenizer& tokenizer, const ModelConfig& config,
+                    VideoDialect dialect = VideoDialect::replace_triple);
+
+// The same from ids that are already expanded (golden cases, benchmarks): grids say how the placeholders fall.
+Prompt prompt_from_ids(std::vector<int32_t> ids, std::vector<VisualInput> images, std::vector<VisualInput> videos,
+                       const ModelConfig& config);
+
+}  // namespace vl8

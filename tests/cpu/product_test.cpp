@@ -1,0 +1,202 @@
+// Matrix products of every instruction set, number format and shape class against a plain loop in double.
+#include "support.h"
+
+namespace vl8 {
+namespace {
+using testing::OwnedLinear;
+using testing::Random;
+using testing::view;
+
+struct Expected {
+  std::vector<double> y, size;  // the value, and the sum of the magnitudes that went into it
+};
+
+float as_bf16(float x) {
+  return bf16_to_f32(f32_to_bf16(x));
+}
+
+// act(x Wᵀ + b) + residual with inputs as the precision asks.
+Expected plain(const OwnedLinear& w, std::vector<float> x, int64_t m, Precision p, Activation act,
+               const std::vector<float>* residual) {
+  const int64_t n = w.linear.weight.n, k = w.linear.weight.k;
+  if (p == Precision::w8a8 && w.linear.weight.is_fp8())
+    fake_quantise_e4m3(x.data(), m, k, w.linear.weight.input_scale);
+  if (p == Precision::bf16)
+    for (float& v : x) v = as_bf16(v);
+  Expected e{std::vector<double>(size_t(m * n)), std::vector<double>(size_t(m * n))};
+  std::vector<float> row(static_cast<size_t>(k));
+  int64_t part_end = 0;
+  size_t part = 0;
+  for (int64_t j = 0; j < n; ++j) {
+    while (j >= part_end) part_end += w.linear.weight.parts[part++].rows;
+    const DType type = w.linear.weight.parts[part - 1].dtype;
+    weight_row_f32(w.linear.weight, j, row.data());
+    if (p == Precision::bf16 && type != DType::e4m3 && type != DType::e5m2)
+      for (float& v : row) v = as_bf16(v);
+    for (int64_t i = 0; i < m; ++i) {
+      double sum = w.bias.empty() ? 0 : w.bias[size_t(j)], size = std::fabs(sum);
+      for (int64_t c = 0; c < k; ++c) {
+        double t = double(x[size_t(i * k + c)]) * double(row[size_t(c)]);
+        sum += t, size += std::fabs(t);
+      }
+      double y = act_f32(act, float(sum));
+      if (residual) y += (*residual)[size_t(i * n + j)], size += std::fabs((*residual)[size_t(i * n + j)]);
+      e.y[size_t(i * n + j)] = y, e.size[size_t(i * n + j)] = size;
+    }
+  }
+  return e;
+}
+
+class ProductTest : public testing::IsaTest {
+ protected:
+  void compare(const OwnedLinear& w, int64_t m, Precision p, Activation act = Activation::none,
+               bool with_residual = false) {
+    const int64_t n = w.linear.weight.n, k = w.linear.weight.k;
+    SCOPED_TRACE(fmt::format("seed {} m {} n {} k {} precision {} act {} residual {}", random.seed(), m, n, k,
+                             int(p), int(act), with_residual));
+    std::vector<float> x = random.normals(m * k), r = random.normals(m * n);
+    auto op = ops(p);
+    op->begin_step();
+    Tensor xt = view(x, {m, k}), rt = view(r, {m, n});
+    Tensor y = with_residual ? op->linear_residual(rt, xt, w.linear) : op->linear(xt, w.linear, act);
+    Expected e = plain(w, x, m, p, act, with_residual ? &r : nullptr);
+    for (int64_t i = 0; i < m * n; ++i) {
+      // Float32 sums of k terms; the activation's own error is 2e-7 of its argument, the slope at most 1.13.
+      double tolerance = 3e-6 * e.size[size_t(i)] + 1e-30;
+      ASSERT_NEAR(y.f32()[i], e.y[size_t(i)], tolerance) << "row " << i / n << " column " << i % n;
+    }
+  }
+  // Only FP8 weights have scales: that is how files are.
+  OwnedLinear weight(DType type, int64_t n, int64_t k, ScaleKind kind, int64_t br = 128, int64_t bc = 128) {
+    OwnedLinear w;
+    if (type != DType::e4m3 && type != DType::e5m2) kind = ScaleKind::none;
+    w.add_part(random, type, n, k, kind, br, bc);
+    return w;
+  }
+  Random random;
+};
+
+constexpr Precision kPrecisions[] = {Precision::f32, Precision::bf16, Precision::w8a16, Precision::w8a8};
+
+TEST_P(ProductTest, EveryNumberFormatAndScale) {
+  for (DType type : {DType::f32, DType::f16, DType::bf16, DType::e4m3, DType::e5m2})
+    for (ScaleKind kind : {ScaleKind::none, ScaleKind::tensor, ScaleKind::channel, ScaleKind::block})
+      for (Precision p : kPrecisions)
+        for (int64_t m : {1, 3, 20}) compare(weight(type, 150, 300, kind), m, p);
+}
+
+TEST_P(ProductTest, EveryTokenCount) {
+  for (int64_t m = 1; m <= 70; m += slow() ? 3 : 1)
+    for (Precision p : {Precision::f32, Precision::bf16}) {
+      compare(weight(DType::e4m3, 49 + random.below(60), 130 + random.below(300), ScaleKind::block), m, p);
+      compare(weight(DType::bf16, 1 + random.below(100), 1 + random.below(300), ScaleKind::none), m, p);
+    }
+}
+
+TEST_P(ProductTest, RaggedShapes) {
+  for (int64_t k : {1, 2, 15, 16, 31, 33, 63, 64, 65, 127, 129, 255, 257, 385, 640, 1001})
+    for (int64_t n : {1, 7, 16, 17, 129, 257})
+      for (int64_t m : {1, 2, 8, 9, 33})
+        compare(weight(k % 2 ? DType::e4m3 : DType::bf16, n, k, ScaleKind::block), m,
+                n % 2 ? Precision::bf16 : Precision::f32);
+}
+
+TEST_P(ProductTest, BlocksOfOtherShapes) {
+  const int64_t shapes[][2] = {{64, 64}, {1, 128}, {128, 1}, {32, 192}, {16, 32}, {100, 40}, {256, 256}};
+  for (auto [br, bc] : shapes)
+    for (int64_t m : {1, 6, 21})
+      for (Precision p : {Precision::f32, Precision::bf16})
+        compare(weight(DType::e4m3, 200, 400, ScaleKind::block, br, bc), m, p);
+}
+
+TEST_P(ProductTest, BiasActivationResidual) {
+  for (Precision p : {Precision::f32, Precision::bf16})
+    for (int64_t m : {1, 5, 40}) {
+      OwnedLinear w = weight(DType::bf16, 83, 95, ScaleKind::none);
+      w.add_bias(random);
+      compare(w, m, p, Activation::gelu_tanh);
+      compare(w, m, p, Activation::gelu_erf);
+      compare(w, m, p, Activation::none, true);
+    }
+}
+
+TEST_P(ProductTest, PartsOfDifferentFormats) {
+  OwnedLinear w;
+  w.add_part(random, DType::e4m3, 100, 256, ScaleKind::block);
+  w.add_part(random, DType::bf16, 31, 256, ScaleKind::none);
+  w.add_part(random, DType::e4m3, 65, 256, ScaleKind::channel);
+  w.add_part(random, DType::f16, 20, 256, ScaleKind::none);
+  w.add_bias(random);
+  for (Precision p : kPrecisions)
+    for (int64_t m : {1, 4, 30}) compare(w, m, p);
+}
+
+TEST_P(ProductTest, StaticInputScale) {
+  OwnedLinear w = weight(DType::e4m3, 40, 200, ScaleKind::tensor);
+  w.linear.weight.input_scale = 0.01f;
+  for (int64_t m : {1, 12}) compare(w, m, Precision::w8a8);
+}
+
+TEST_P(ProductTest, ManyTokensInSeveralTasks) {
+  if (slow()) GTEST_SKIP() << "too slow in software";
+  for (int64_t m : {769, 1000})
+    for (Precision p : {Precision::f32, Precision::bf16})
+      compare(weight(DType::e4m3, 150, 200, ScaleKind::block), m, p);
+}
+
+// All 256 codes, alone in a row: the decoder must be exact, subnormals, zeros and NaN included.
+TEST_P(ProductTest, EveryFp8Code) {
+  for (DType type : {DType::e4m3, DType::e5m2})
+    for (int64_t m : {1, 17})
+      for (Precision p : {Precision::f32, Precision::bf16}) {
+        OwnedLinear w = weight(type, 256, 64, ScaleKind::none);
+        std::fill(w.data[0].begin(), w.data[0].end(), uint8_t(0));
+        for (size_t q = 0; q < 256; ++q) w.data[0][q * 64 + q % 64] = uint8_t(q);
+        std::vector<float> x(size_t(m * 64), 1.0f);
+        auto op = ops(p);
+        op->begin_step();
+        Tensor y = op->linear(view(x, {m, 64}), w.linear);
+        for (int64_t i = 0; i < m; ++i)
+          for (int q = 0; q < 256; ++q) {
+            float want = type == DType::e4m3 ? e4m3_to_f32(uint8_t(q)) : e5m2_to_f32(uint8_t(q)),
+                  got = y.f32()[i * 256 + q];
+            if (std::isnan(want))
+              EXPECT_TRUE(std::isnan(got)) << "code " << q;
+            else
+              EXPECT_EQ(got, want) << "code " << q;
+          }
+      }
+}
+
+// A token's product must not depend on the other tokens of the batch: bit-equal among 1..8 tokens and among
+// more.
+TEST_P(ProductTest, TokensDoNotSeeEachOther) {
+  for (Precision p : {Precision::f32, Precision::bf16}) {
+    OwnedLinear w = weight(DType::e4m3, 200, 384, ScaleKind::block);
+    std::vector<float> x = random.normals(60 * 384);
+    auto op = ops(p);
+    auto run = [&](int64_t first, int64_t m) {
+      op->begin_step();
+      std::vector<float> part(x.begin() + first * 384, x.begin() + (first + m) * 384);
+      return op->download(op->linear(view(part, {m, 384}), w.linear));
+    };
+    const std::vector<float> big = run(0, 60);
+    for (auto [first, m] : {std::pair{0, 9}, {3, 17}, {20, 33}, {11, 48}}) {
+      std::vector<float> y = run(first, m);
+      for (size_t i = 0; i < y.size(); ++i) ASSERT_EQ(y[i], big[size_t(first) * 200 + i]) << random.seed();
+    }
+    const std::vector<float> small = run(0, 8);
+    if (GetParam().name == "amx_emulated") continue;  // AMX turns to tiles above two tokens
+    for (int64_t m : {1, 2, 3, 5, 7})
+      for (int64_t first = 0; first + m <= 8; ++first) {
+        std::vector<float> y = run(first, m);
+        for (size_t i = 0; i < y.size(); ++i)
+          ASSERT_EQ(y[i], small[size_t(first) * 200 + i]) << random.seed();
+      }
+  }
+}
+
+VL8_EACH_ISA(ProductTest);
+
+}  // namespace
+}  // namespace vl8
