@@ -2,21 +2,14 @@
 // tests.
 #include "cpu/table.h"
 
-#include "cpu/kernels/amx.inl"
-#include "cpu/kernels/bf16_units.inl"
-#include "cpu/kernels/decode.inl"
-#include "cpu/kernels/dot_bf16.inl"
-#include "cpu/kernels/elementwise.inl"
-#include "cpu/kernels/flash.inl"
-#include "cpu/kernels/gemm.inl"
-#include "cpu/kernels/gemv.inl"
-#include "cpu/kernels/gemv_bf16.inl"
-#include "cpu/kernels/math.inl"
-#include "cpu/kernels/micro.inl"
-#include "cpu/kernels/pack.inl"
-#include "cpu/kernels/table_parts.inl"
-#include "cpu/kernels/tile.inl"
+// clang-format off: the order matters
 #include "cpu/kernels/vec_avx512.inl"
+#include "cpu/kernels/common.inl"
+#include "cpu/kernels/bf16_units.inl"
+#include "cpu/kernels/gemv_bf16.inl"
+#include "cpu/kernels/tile.inl"
+#include "cpu/kernels/amx.inl"
+// clang-format on
 
 #ifdef VL8_EMULATE_TILES
 #define VL8_AMX_TABLE table_amx_emulated

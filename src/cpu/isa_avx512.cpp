@@ -1,16 +1,10 @@
 // AVX-512 F, BW, DQ, VL: Skylake-X, Zen 4 and later. Products in float32.
 #include "cpu/table.h"
 
-#include "cpu/kernels/decode.inl"
-#include "cpu/kernels/elementwise.inl"
-#include "cpu/kernels/flash.inl"
-#include "cpu/kernels/gemm.inl"
-#include "cpu/kernels/gemv.inl"
-#include "cpu/kernels/math.inl"
-#include "cpu/kernels/micro.inl"
-#include "cpu/kernels/pack.inl"
-#include "cpu/kernels/table_parts.inl"
+// clang-format off: the order matters
 #include "cpu/kernels/vec_avx512.inl"
+#include "cpu/kernels/common.inl"
+// clang-format on
 
 namespace vl8::cpu {
 extern const KernelTable table_avx512;
