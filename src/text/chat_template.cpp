@@ -51,11 +51,11 @@ Found templates_of(const Json& value, const fs::path& path) {
 
 Found find_templates(const fs::path& folder) {
   fs::path jinja = folder / "chat_template.jinja";
-  if (vl8::is_regular_file(jinja))
+  if (vl8::is_file(jinja))
     return {{{"default", read_file(jinja, kMaxTemplateBytes)}}, jinja.string()};
   for (const char* name : {"chat_template.json", "tokenizer_config.json"}) {
     fs::path path = folder / name;
-    if (!vl8::is_regular_file(path)) continue;
+    if (!vl8::is_file(path)) continue;
     Json json = read_json(path);
     if (auto it = json.find("chat_template"); it != json.end() && !it->is_null())
       return templates_of(*it, path);
@@ -71,7 +71,7 @@ Found find_templates(const fs::path& folder) {
 JinjaDict special_tokens(const fs::path& folder) {
   JinjaDict tokens;
   fs::path path = folder / "tokenizer_config.json";
-  if (!vl8::is_regular_file(path)) return tokens;
+  if (!vl8::is_file(path)) return tokens;
   Json json = read_json(path);
   for (const char* key :
        {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {
