@@ -56,7 +56,8 @@ int64_t round_up(int64_t a, int64_t b) {
 
 // The bf16 units multiply block scales into sums of whole panel tiles; odd block shapes go to the float32
 // units, which fold them into the weights element by element.
-const MatrixKernels& choose_kernels(const Context& c, const WeightRows& w) {
+const MatrixKernels& choose_kernels(const Context& c, const WeightRows& w, bool exact) {
+  if (exact) return c.kernels.exact;
   const MatrixKernels& k = c.matrix();
   bool fits =
       w.scaling != Scaling::block || k.per_unit == 1 || (w.block_cols % 64 == 0 && w.block_rows % 32 == 0);
@@ -131,7 +132,7 @@ Product quantised(Context& c, const Product& p) {
 // Tokens of a product in the layout that a job's kernels read. Products with parts of one type share it.
 void pack(Context& c, Job& j) {
   const Product& p = *j.product;
-  const bool round = c.rounds();
+  const bool round = c.rounds() && !p.exact;
   if (j.gemv) {
     j.packed_stride = round_up(j.kernels->gemv_bytes(j.w.k, j.w.type), 64);
     char* out = static_cast<char*>(c.scratch.take(size_t(j.packed_stride * p.tokens)));
@@ -172,7 +173,7 @@ void run_products(Context& c, std::span<const Product> products) {
     int64_t row = 0;
     for (const WeightPart& part : w.parts) {
       Job j{.product = &p, .w = weight_rows(w, part), .first_row = row};
-      j.kernels = &choose_kernels(c, j.w);
+      j.kernels = &choose_kernels(c, j.w, p.exact);
       j.gemv = p.tokens <= j.kernels->gemv_tokens;
       if (!jobs.empty() && same_packing(jobs.back(), j))
         j.packed = jobs.back().packed, j.units = jobs.back().units,
@@ -198,9 +199,9 @@ void run_products(Context& c, std::span<const Product> products) {
     for (int64_t t = begin; t < end; ++t) {
       while (job + 1 != jobs.end() && t >= (job + 1)->first_task) ++job;
       if (job->gemv)
-        run_gemv(*job, t - job->first_task, c.rounds());
+        run_gemv(*job, t - job->first_task, c.rounds() && !job->product->exact);
       else
-        run_gemm(*job, t - job->first_task, c.rounds(), scratch[size_t(thread)]);
+        run_gemm(*job, t - job->first_task, c.rounds() && !job->product->exact, scratch[size_t(thread)]);
     }
   });
 }
