@@ -13,6 +13,9 @@ namespace vl8 {
 // The folder that -m, VL8_MODEL or the bundled model gives.
 std::filesystem::path default_model_folder();
 
+// A folder that comes with vl8 ("nano", "nano-eval"), installed or in the source tree. Error(usage) when it is not there.
+std::filesystem::path bundled_folder(const std::string& name);
+
 struct ModelOptions {
   std::string model;
   std::string precision = "bf16", backend = "cpu", isa;

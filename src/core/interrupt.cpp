@@ -22,6 +22,7 @@ void install_interrupt_handler() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 bool interrupted() { return g_interrupted != 0; }
+void clear_interrupt() { g_interrupted = 0; }
 void throw_if_interrupted() {
   if (interrupted()) throw Error(ErrorKind::cancelled, "stopped by the user");
 }

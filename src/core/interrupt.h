@@ -4,5 +4,6 @@
 namespace vl8 {
 void install_interrupt_handler();  // SIGINT and SIGTERM
 bool interrupted();
+void clear_interrupt();  // the stop has been dealt with; the next Ctrl-C asks again
 void throw_if_interrupted();  // Error(cancelled)
 }  // namespace vl8

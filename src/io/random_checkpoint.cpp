@@ -61,7 +61,7 @@ std::vector<FileTensor> file_tensors(const ModelConfig& config, RandomFormat for
 
 void write_piece(CheckpointWriter& writer, size_t index, const FileTensor& t, uint64_t seed, int64_t begin,
                  int64_t count) {
-  const RandomValues values(seed, t.spec.name);
+  const RandomValues values(seed, canonical_name(t.spec.name));
   std::vector<std::byte> buffer(size_t(count) * dtype_bytes(t.spec.dtype));
   if (t.spec.dtype == DType::e4m3)
     values.e4m3(reinterpret_cast<uint8_t*>(buffer.data()), begin, count);
@@ -133,7 +133,8 @@ void RandomBinder::table_f32(Tensor& out, std::string_view name, int64_t rows, i
   for (int64_t i = 0; i < n; ++i) out.f32()[i] = bf16_to_f32(stored[size_t(i)]);
 }
 
-// Asks for memory before it is touched, but not for every small matrix: the question costs tens of microseconds.
+// Asks for memory before it is touched, but not for every small matrix: the question costs tens of
+// microseconds.
 void RandomBinder::reserve(uint64_t bytes) {
   constexpr uint64_t kStep = uint64_t(256) << 20;
   if (bytes > reserved_) {
@@ -170,8 +171,9 @@ WeightPart RandomBinder::random_part(std::string_view name, int64_t rows, int64_
 }
 
 void RandomBinder::table(Weight& out, std::string_view name, int64_t rows, int64_t cols) {
-  out = {.name = std::string(name), .n = rows, .k = cols};
-  out.parts.push_back(random_part(name, rows, cols, false));
+  const std::string module(name.substr(0, name.size() - (name.ends_with(".weight") ? 7 : 0)));
+  out = {.name = module, .n = rows, .k = cols};
+  out.parts.push_back(random_part(module + ".weight", rows, cols, false));
 }
 
 void RandomBinder::linear(Linear& out, std::initializer_list<LinearPart> parts, int64_t k, bool bias) {

@@ -294,7 +294,8 @@ void WeightBinder::find_left_over() {
   }
 }
 
-void WeightBinder::throw_faults() const {
+void WeightBinder::check_fit() {
+  find_left_over();
   if (faults_.empty()) return;
   constexpr size_t kShown = 10;
   std::string text =
@@ -320,8 +321,7 @@ void WeightBinder::start_reading(const LoadOptions& options) {
 
 LoadReport WeightBinder::finish(ThreadPool& pool, const LoadOptions& options) {
   auto start = std::chrono::steady_clock::now();
-  find_left_over();
-  throw_faults();
+  check_fit();
   start_reading(options);
   for (auto& job : conversions_) job();
   turn_experts(pool, options.show_progress);

@@ -49,14 +49,14 @@ std::optional<WeightBinder::Fused> WeightBinder::find_fused(const std::string& n
 void WeightBinder::experts(Moe& out, std::string_view prefix, int64_t experts, int64_t hidden,
                            int64_t expert_intermediate) {
   const std::string base = std::string(prefix) + ".experts.";
-  out.gate_up.assign(size_t(experts), {});
-  out.down.assign(size_t(experts), {});
   const Checkpoint& files = store_->checkpoint();
   if (files.find(base + "0.gate_proj.weight") && !files.find(base + "gate_up_proj"))
     return bind_expert_parts(out, base, experts, hidden, expert_intermediate);
   auto gate_up = find_fused(base + "gate_up_proj", experts, 2 * expert_intermediate, hidden);
   auto down = find_fused(base + "down_proj", experts, hidden, expert_intermediate);
   if (!gate_up || !down) return;
+  out.gate_up.assign(size_t(experts), {});
+  out.down.assign(size_t(experts), {});
   // A square matrix fits both ways: then it lies like its partner. Both square (H = M = 2M) cannot be.
   auto turned = [](const Fused& f, const Fused& partner) {
     return f.as_rows() && f.as_published() ? partner.as_published() : f.as_published();
@@ -67,6 +67,8 @@ void WeightBinder::experts(Moe& out, std::string_view prefix, int64_t experts, i
 
 void WeightBinder::bind_expert_parts(Moe& out, const std::string& base, int64_t experts, int64_t hidden,
                                      int64_t intermediate) {
+  out.gate_up.assign(size_t(experts), {});
+  out.down.assign(size_t(experts), {});
   for (int64_t e = 0; e < experts; ++e) {
     const std::string p = base + std::to_string(e) + ".";
     linear(out.gate_up[size_t(e)], {{p + "gate_proj", intermediate}, {p + "up_proj", intermediate}}, hidden,

@@ -6,11 +6,6 @@ namespace vl8 {
 namespace {
 constexpr size_t kKeptBytes = 1 << 20;  // of each buffer, between calls
 
-// The words that, with the length, determine a piece of at most CachedPiece::kMaxBytes.
-struct PieceKey {
-  uint64_t w[4];
-  uint64_t hash;
-};
 PieceKey key_of(std::string_view piece) {
   const char* p = piece.data();
   size_t n = piece.size();
@@ -24,6 +19,13 @@ PieceKey key_of(std::string_view piece) {
   }
   return k;
 }
+std::vector<std::string_view> views_of(const TokenizerFile& file) {
+  std::vector<std::string_view> views;
+  for (const TokenBytes& t : file.tokens)
+    views.push_back(std::string_view(file.blob).substr(t.offset, t.size));
+  return views;
+}
+
 bool same(const CachedPiece& c, const PieceKey& k, size_t n) {
   return c.bytes == n && c.key[0] == k.w[0] && c.key[1] == k.w[1] && c.key[2] == k.w[2] && c.key[3] == k.w[3];
 }
@@ -36,37 +38,46 @@ void EncoderScratch::trim() {
   if (work.symbols.capacity() * sizeof work.symbols[0] > kKeptBytes) work = {};
 }
 
+// Pieces whose entries of the tables are on their way from memory.
+struct Encoder::Batch {
+  static constexpr size_t kSize = 32;
+  std::string_view piece[kSize];
+  WholeTokens::Key key[kSize];
+  PieceKey cache_key[kSize];
+  TokenId whole[kSize];
+  size_t count = 0;
+};
+
 Encoder::Encoder(const TokenizerFile& file)
-    : file_(file), unicode_(UnicodeTable::get()), bpe_(file.byte_ids, file.merges) {
+    : file_(file), unicode_(UnicodeTable::get()), bpe_(file.byte_ids, file.merges, views_of(file)) {
   qwen_pattern_ =
       file.splits.size() == 1 && !file.splits[0].literal && file.splits[0].pattern == kQwenPattern;
   for (const SplitStep& s : file.splits)
-    splitters_.emplace_back(s.pattern, s.literal, "tokenizer.json: pre_tokenizer");
-  if (!file.ignore_merges) return;
-  whole_ = std::make_unique<StringIds>(file.tokens.size());
+    splitters_.emplace_back(s.pattern, s.literal, file.origin + ": pre_tokenizer");
   std::vector<bool> added(file.tokens.size());
   for (const AddedToken& t : file.added) added[size_t(t.id)] = true;
+  if (file.ignore_merges) any_token_ = std::make_unique<StringIds>(file.tokens.size());
+  whole_ = WholeTokens(file.tokens.size());
   for (size_t id = 0; id < file.tokens.size(); ++id) {
     const TokenBytes& t = file.tokens[id];
-    if (t.present && !added[id])
-      whole_->add(std::string_view(file.blob).substr(t.offset, t.size), TokenId(id));
+    std::string_view bytes = std::string_view(file.blob).substr(t.offset, t.size);
+    if (!t.present || added[id]) continue;
+    bool whole = any_token_ ? any_token_->add(bytes, TokenId(id)) : bpe_.is_whole(TokenId(id));
+    if (whole && bytes.size() <= WholeTokens::kMaxBytes) whole_.add(bytes, TokenId(id));
   }
 }
 
 void Encoder::merge(std::string_view piece, EncoderScratch& s) const {
-  if (whole_)
-    if (TokenId id = whole_->find(piece); id >= 0) return s.ids.push_back(id);
+  if (any_token_)
+    if (TokenId id = any_token_->find(piece); id >= 0) return s.ids.push_back(id);
   TokenId* out = s.ids.room(piece.size());
   s.ids.add(bpe_.encode(piece, out, s.work));
 }
 
-void Encoder::encode_piece(std::string_view piece, EncoderScratch& s) const {
+void Encoder::encode_cached(std::string_view piece, const PieceKey& key, EncoderScratch& s) const {
   size_t n = piece.size();
-  if (n == 1) return s.ids.push_back(bpe_.byte_id(uint8_t(piece[0])));
-  if (n > CachedPiece::kMaxBytes) return merge(piece, s);
-  PieceKey key = key_of(piece);
   CachedPiece& entry = s.cache[key.hash & (EncoderScratch::kCacheEntries - 1)];
-  if (same(entry, key, n)) [[likely]] {
+  if (same(entry, key, n)) {
     std::memcpy(s.ids.room(0), entry.ids, sizeof entry.ids);
     return s.ids.add(entry.count);
   }
@@ -80,18 +91,56 @@ void Encoder::encode_piece(std::string_view piece, EncoderScratch& s) const {
   entry.count = uint8_t(count);
 }
 
+void Encoder::flush(Batch& batch, EncoderScratch& s) const {
+  for (size_t i = 0; i < batch.count; ++i) {
+    std::string_view piece = batch.piece[i];
+    batch.whole[i] = piece.size() <= WholeTokens::kMaxBytes ? whole_.find(batch.key[i], piece.size()) : -1;
+    if (batch.whole[i] >= 0) continue;
+    bpe_.prefetch(piece);
+    if (piece.size() > CachedPiece::kMaxBytes) continue;
+    batch.cache_key[i] = key_of(piece);
+    __builtin_prefetch(&s.cache[batch.cache_key[i].hash & (EncoderScratch::kCacheEntries - 1)]);
+  }
+  for (size_t i = 0; i < batch.count; ++i) {
+    if (batch.whole[i] >= 0) [[likely]]
+      s.ids.push_back(batch.whole[i]);
+    else if (batch.piece[i].size() <= CachedPiece::kMaxBytes)
+      encode_cached(batch.piece[i], batch.cache_key[i], s);
+    else
+      merge(batch.piece[i], s);
+  }
+  batch.count = 0;
+}
+
 void Encoder::encode(std::string_view text, EncoderScratch& s) const {
-  const char *p = text.data(), *end = p + text.size();
-  if (!qwen_pattern_) {
+  Batch batch;
+  auto put = [&](std::string_view piece) {
+    batch.piece[batch.count] = piece;
+    if (piece.size() <= WholeTokens::kMaxBytes) {
+      batch.key[batch.count] = WholeTokens::key_of(piece);
+      whole_.prefetch(batch.key[batch.count]);
+    }
+    if (++batch.count == Batch::kSize) flush(batch, s);
+  };
+  if (qwen_pattern_) {
+    for (const char *p = text.data(), *end = p + text.size(); p < end;) {
+      const char* q = qwen_piece_end(unicode_, p, end);
+      put({p, size_t(q - p)});
+      p = q;
+    }
+  } else {
     s.pieces = split(text, true);
-    for (std::string_view piece : s.pieces) encode_piece(piece, s);
-    return;
+    for (std::string_view piece : s.pieces) put(piece);
   }
-  while (p < end) {
-    const char* q = qwen_piece_end(unicode_, p, end);
-    encode_piece({p, size_t(q - p)}, s);
-    p = q;
-  }
+  flush(batch, s);
+}
+
+void Encoder::encode_piece(std::string_view piece, EncoderScratch& s) const {
+  Batch batch;
+  batch.piece[0] = piece;
+  if (piece.size() <= WholeTokens::kMaxBytes) batch.key[0] = WholeTokens::key_of(piece);
+  batch.count = 1;
+  flush(batch, s);
 }
 
 std::vector<std::string_view> Encoder::split(std::string_view text, bool by_pcre) const {

@@ -11,6 +11,7 @@
 #include "text/splitter.h"
 #include "text/string_ids.h"
 #include "text/tokenizer_file.h"
+#include "text/whole_tokens.h"
 
 namespace vl8 {
 
@@ -55,7 +56,13 @@ struct alignas(64) CachedPiece {
   uint8_t count;
 };
 
-// Memory of one running encode call. 16384 entries (1 MiB) hold most of the pieces that come back.
+// The words that, with the length, determine a piece of at most CachedPiece::kMaxBytes.
+struct PieceKey {
+  uint64_t w[4];
+  uint64_t hash;
+};
+
+// Memory of one running encode call. The cache is for pieces of several tokens: 4096 entries are 256 KiB.
 struct EncoderScratch {
   static constexpr size_t kCacheEntries = 16384;
   EncoderScratch() : cache(kCacheEntries) {}
@@ -78,14 +85,18 @@ class Encoder {
   std::vector<std::string_view> split(std::string_view text, bool by_pcre) const;
 
  private:
+  struct Batch;
   void merge(std::string_view piece, EncoderScratch& s) const;
+  void encode_cached(std::string_view piece, const PieceKey& key, EncoderScratch& s) const;
+  void flush(Batch& batch, EncoderScratch& s) const;
 
   const TokenizerFile& file_;
   const UnicodeTable& unicode_;
   Bpe bpe_;
   bool qwen_pattern_ = false;
   std::vector<PcreSplitter> splitters_;
-  std::unique_ptr<StringIds> whole_;  // all tokens by their bytes, only with ignore_merges
+  WholeTokens whole_;                     // tokens of a few bytes that their own bytes give back
+  std::unique_ptr<StringIds> any_token_;  // all tokens by their bytes, only with ignore_merges
 };
 
 }  // namespace vl8

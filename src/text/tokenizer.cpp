@@ -199,6 +199,7 @@ std::vector<TokenId> Tokenizer::encode_piece(std::string_view piece) const {
 }
 
 std::vector<std::string_view> Tokenizer::split(std::string_view text, bool by_pcre) const {
+  check(is_valid_utf8(text), "split is for valid UTF-8");
   return state_->encoder.split(text, by_pcre);
 }
 

@@ -62,7 +62,8 @@ class Tokenizer {
 
   // The merges only, for one piece of text as the split pattern gives it; tests and benchmarks use it.
   std::vector<TokenId> encode_piece(std::string_view piece) const;
-  // The pieces that the split pattern makes of normalised text. `by_pcre` forces the general matcher.
+  // The pieces that the split pattern makes of normalised text (valid UTF-8). `by_pcre` forces the general
+  // matcher.
   std::vector<std::string_view> split(std::string_view text, bool by_pcre = false) const;
 
  private:

@@ -172,7 +172,7 @@ TEST(Decode, GifFrameOnItsCanvas) {
 }
 
 std::string bmp_rle8(const std::string& runs, int width, int height) {
-  auto little = [](uint32_t v, int n) {
+  auto little = [](uint64_t v, int n) {
     std::string s;
     for (int i = 0; i < n; ++i) s += char(v >> 8 * i);
     return s;

@@ -104,7 +104,7 @@ class Trainer:
             torch._dynamo.config.cache_size_limit = 64
             for layer in list(self.model.model.visual.blocks) + list(self.model.model.language_model.layers):
                 layer.compile(dynamic=True)
-        self.progress = mp.Value("d", args.start)
+        self.progress = mp.get_context("fork").Value("d", args.start)
         self.steps = 0
         self.log = open(os.path.join(args.out, "log.txt"), "a") if rank == 0 else None
 
@@ -121,10 +121,10 @@ class Trainer:
         self.opt = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98), eps=1e-8, **({"fused": True} if self.cuda else {}))
 
     def loader(self):
-        source = data.Source(self.args.data)
+        source = data.Source(self.args.data, salt=1 + self.args.seed * 16 + self.rank)
         corpus = data.Corpus(source, self.builder, self.args.seed, self.progress, self.args.scale, self.args.only)
         n = self.args.workers
-        more = {"prefetch_factor": 3, "persistent_workers": True} if n else {}
+        more = {"prefetch_factor": 3, "persistent_workers": True, "multiprocessing_context": "fork"} if n else {}
         return torch.utils.data.DataLoader(TensorCorpus(corpus), batch_size=None, sampler=Stride(self.rank, self.args.world),
                                            num_workers=n, pin_memory=self.cuda,
                                            worker_init_fn=lambda _: torch.set_num_threads(1), **more)
@@ -189,7 +189,7 @@ class Trainer:
                 m = mean.setdefault(batch["task"], {})
                 for k, v in parts.items():
                     m[k] = 0.7 * m.get(k, float(v)) + 0.3 * float(v)
-            if self.steps % 200 == 0:
+            if self.steps % 100 == 0:
                 self.say(f"step {self.steps} {elapsed:.0f} s, {seen * self.args.world / max(elapsed, 1):.0f} samples/s, "
                          f"waited {waited:.0f} s, mixture {self.progress.value:.2f}")
                 for name in sorted(mean):
@@ -235,6 +235,8 @@ def work(rank, args):
             (pathlib.Path(args.out) / "metrics.json").write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
     if rank == 0:
         (pathlib.Path(args.out) / "done").write_text("done\n")
+    if args.world > 1:
+        dist.destroy_process_group()
 
 
 def main():

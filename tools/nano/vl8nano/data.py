@@ -3,7 +3,7 @@ import os
 
 import numpy as np
 
-from . import charts, chat, clips, ocr, pcb, screws, shapes
+from . import charts, chat, clips, ocr, pcb, screws, shapes, wood
 from .common import CHAR_SLOTS, pick
 from .words import CHAR_ID
 
@@ -166,7 +166,8 @@ SCREW_SIZES = [(704, 544), (448, 544), (544, 448), (480, 480), (320, 416), (352,
 class Source:
     """Draws samples of a bucket; real pictures are loaded once and shared by the workers."""
 
-    def __init__(self, data_dir, split="train"):
+    def __init__(self, data_dir, split="train", salt=1):
+        wood.prepare(salt)
         self.photos = screws.load_photos(os.path.join(data_dir, "screws"), False)
         self.boards = pcb.load_boards(os.path.join(data_dir, "deeppcb"), split)
 

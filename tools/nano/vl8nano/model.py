@@ -11,6 +11,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+_RMS = getattr(F, "rms_norm", None)
 _SDPA = getattr(F, "scaled_dot_product_attention", None)
 
 
@@ -38,6 +39,8 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x):
+        if _RMS is not None:
+            return _RMS(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
         y = x.float()
         y = y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + self.eps)
         return (self.weight * y).to(x.dtype)
@@ -60,8 +63,8 @@ class VisionBlock(nn.Module):
     def forward(self, x, cos, sin):
         b, n, d = x.shape
         qkv = self.attn.qkv(self.norm1(x)).view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        q = rotate(qkv[0].float(), cos, sin).to(qkv.dtype)
-        k = rotate(qkv[1].float(), cos, sin).to(qkv.dtype)
+        cos, sin = cos.to(qkv.dtype), sin.to(qkv.dtype)   # in training half precision is enough here
+        q, k = rotate(qkv[0], cos, sin), rotate(qkv[1], cos, sin)
         a = attention(q, k, qkv[2], False).transpose(1, 2).reshape(b, n, d)
         x = x + self.attn.proj(a)
         h = F.gelu(self.mlp.linear_fc1(self.norm2(x)), approximate="tanh")
@@ -157,9 +160,8 @@ class TextLayer(nn.Module):
         q = a.q_norm(a.q_proj(n).view(b, t, self.heads, self.d)).transpose(1, 2)
         k = a.k_norm(a.k_proj(n).view(b, t, self.kv, self.d)).transpose(1, 2)
         v = a.v_proj(n).view(b, t, self.kv, self.d).transpose(1, 2)
-        q = rotate(q.float(), cos, sin).to(v.dtype)
-        k = rotate(k.float(), cos, sin).to(v.dtype)
-        return q, k, v
+        cos, sin = cos.to(v.dtype), sin.to(v.dtype)
+        return rotate(q, cos, sin), rotate(k, cos, sin), v
 
     def finish(self, x, a):
         b, t, _ = x.shape

@@ -3,7 +3,7 @@ import json
 import pathlib
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from .common import CLS_SCREW, SCREW, Sample, Turn, box_json, join_list, norm_box, photo_finish, pick, raster
 from .wood import block
@@ -39,14 +39,36 @@ DESCRIBE = {"en": ["Describe the picture.", "What do you see?", "Describe this i
 LABEL = {"missing": "missing screw", "screw": "screw"}
 
 
+def centre(img, place):
+    """Where in its loose labelled region the screw (bluer than wood) or the hole (darkest) lies; checked by eye on all 70."""
+    x1, y1, x2, y2 = place["bbox"]
+    x1, y1, x2, y2 = max(x1 - 20, 0), max(y1 - 20, 0), min(x2 + 20, img.width), min(y2 + 20, img.height)
+    region = img.crop((x1, y1, x2, y2))
+    rgb = np.asarray(region, np.float32)
+    if place["state"] == "missing":
+        value = rgb.max(-1)
+        score, blur = np.median(value) - value, 7
+    else:
+        cold = rgb[..., 2] - rgb[..., 0]
+        score, blur = 1.5 * (cold - np.median(cold)), 26
+    score = Image.fromarray(np.clip(score, 0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(blur))
+    h, w = rgb.shape[:2]
+    y, x = np.mgrid[0:h, 0:w]
+    near = np.exp(-(((x - w / 2) / (0.42 * w)) ** 2 + ((y - h / 2) / (0.42 * h)) ** 2))
+    k = int((np.asarray(score, np.float32) * near).argmax())
+    return x1 + k % w, y1 + k // w
+
+
 def load_photos(root, held_out):
-    """Photographs with padded (reflected) borders: [(PIL image, pad, positions)]. Every fifth photo is held out."""
+    """Photographs with padded (reflected) borders: [(PIL image, pad, row)]. Every fourth photo is held out."""
     out = []
     rows = [json.loads(x) for x in (pathlib.Path(root) / "labels.jsonl").read_text().splitlines()]
     for k, row in enumerate(rows):
         if (k % 4 == 3) != held_out:
             continue
-        img = np.asarray(Image.open(pathlib.Path(root) / row["image"]).convert("RGB"))
+        img = Image.open(pathlib.Path(root) / row["image"]).convert("RGB")
+        row["centres"] = [centre(img, p) for p in row["positions"]]
+        img = np.asarray(img)
         pad = 0 if held_out else 280
         if pad:
             img = np.pad(img, ((pad, pad), (pad, pad), (0, 0)), mode="reflect")
@@ -57,7 +79,7 @@ def load_photos(root, held_out):
 def augment(rng, photo, h, w):
     """Random rotation, scale, shift and mirroring of a photograph -> image [h,w,3], [(pixel box, state)] in row order."""
     img, pad, row = photo
-    centres = np.array([[(p["bbox"][0] + p["bbox"][2]) / 2, (p["bbox"][1] + p["bbox"][3]) / 2] for p in row["positions"]])
+    centres = np.array(row["centres"], np.float64)
     while True:
         a = rng.normal(0, 0.15) + (pick(rng, [np.pi / 2, np.pi, -np.pi / 2]) if rng.random() < 0.25 else 0)
         s = float(np.exp(rng.normal(0, 0.12))) * max(row["height"] / h, row["width"] / w) * 0.98

@@ -37,9 +37,17 @@ def texture(seed, side=900):
     return out
 
 
+def prepare(salt, count=40):
+    """Makes the textures before worker processes are forked, so that they share them."""
+    _bank.clear()
+    _bank.update({"salt": salt, "count": count})
+    for k in range(count):
+        _bank[k] = texture(k + 1000 * salt)
+
+
 def background(rng, h, w):
     """A lit piece of wood as float32 [h,w,3]."""
-    key = int(rng.integers(12))
+    key = int(rng.integers(_bank.get("count", 12)))
     if key not in _bank:
         _bank[key] = texture(key + 1000 * int(_bank.get("salt", 0)))
     src = _bank[key]
@@ -154,7 +162,7 @@ def block(rng, h, w, rows, cols, present):
     out = Image.fromarray(np.clip(img, 0, 255).astype(np.uint8))
     blur = rng.uniform(0, 1.1)
     if blur > 0.35:
-        out = out.filter(ImageFilter.GaussianBlur(blur))
+        out = out.filter(ImageFilter.BoxBlur(blur * 0.9))
     return np.asarray(out), places
 
 
