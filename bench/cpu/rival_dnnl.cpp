@@ -29,11 +29,14 @@ double dnnl_bf16_matmul_ms(int64_t m, int64_t n, int64_t k, int repeats) {
     auto start = std::chrono::steady_clock::now();
     product.execute(queue, {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, c}});
     queue.wait();
-    times.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+    times.push_back(
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
   }
   std::sort(times.begin(), times.end());
   return times[times.size() / 2];
 }
 #else
-double dnnl_bf16_matmul_ms(int64_t, int64_t, int64_t, int) { return 0; }
+double dnnl_bf16_matmul_ms(int64_t, int64_t, int64_t, int) {
+  return 0;
+}
 #endif

@@ -13,14 +13,17 @@
 
 namespace vl8::cpu {
 namespace {
-double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 constexpr int kPasses = 7;
 }  // namespace
 
 double measure_read_ceiling_gbs(int threads) {
   constexpr size_t kBytes = size_t(1) << 30;
   void* memory = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) fail(ErrorKind::resource, "out of memory: 1 GiB to measure the memory bandwidth could not be had");
+  if (memory == MAP_FAILED)
+    fail(ErrorKind::resource, "out of memory: 1 GiB to measure the memory bandwidth could not be had");
   madvise(memory, kBytes, MADV_HUGEPAGE);
   const KernelTable& k = *find_isa("").table;
   ThreadPool pool(threads);

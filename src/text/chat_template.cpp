@@ -22,15 +22,17 @@ struct Found {
   std::string origin;
 };
 
-Json read_json(const fs::path& path) {
-  Json json = Json::parse(read_file(path, kMaxConfigBytes), nullptr, false);
+// Not ordered: an object of a file may have any number of keys, and ordered_json looks for each among all
+// before it.
+nlohmann::json read_json(const fs::path& path) {
+  auto json = nlohmann::json::parse(read_file(path, kMaxConfigBytes), nullptr, false);
   if (json.is_discarded()) fail_input("{} is not valid JSON; download the file again", path.string());
   if (!json.is_object()) fail_input("{} must hold a JSON object", path.string());
   return json;
 }
 
 // "chat_template": a string, or a list of {"name", "template"}.
-Found templates_of(const Json& value, const fs::path& path) {
+Found templates_of(const nlohmann::json& value, const fs::path& path) {
   Found found{{}, path.string()};
   auto bad = [&] {
     fail_input("{}: chat_template must be a string or a list of objects with name and template",
@@ -41,7 +43,7 @@ Found templates_of(const Json& value, const fs::path& path) {
     return found;
   }
   if (!value.is_array() || value.empty() || value.size() > kMaxNamedTemplates) bad();
-  for (const Json& entry : value) {
+  for (const auto& entry : value) {
     if (!entry.is_object() || !entry.contains("name") || !entry.contains("template")) bad();
     if (!entry["name"].is_string() || !entry["template"].is_string()) bad();
     found.templates.emplace_back(entry["name"].get<std::string>(), entry["template"].get<std::string>());
@@ -51,12 +53,11 @@ Found templates_of(const Json& value, const fs::path& path) {
 
 Found find_templates(const fs::path& folder) {
   fs::path jinja = folder / "chat_template.jinja";
-  if (vl8::is_file(jinja))
-    return {{{"default", read_file(jinja, kMaxTemplateBytes)}}, jinja.string()};
+  if (is_file(jinja)) return {{{"default", read_file(jinja, kMaxTemplateBytes)}}, jinja.string()};
   for (const char* name : {"chat_template.json", "tokenizer_config.json"}) {
     fs::path path = folder / name;
-    if (!vl8::is_file(path)) continue;
-    Json json = read_json(path);
+    if (!is_file(path)) continue;
+    auto json = read_json(path);
     if (auto it = json.find("chat_template"); it != json.end() && !it->is_null())
       return templates_of(*it, path);
   }
@@ -71,13 +72,13 @@ Found find_templates(const fs::path& folder) {
 JinjaDict special_tokens(const fs::path& folder) {
   JinjaDict tokens;
   fs::path path = folder / "tokenizer_config.json";
-  if (!vl8::is_file(path)) return tokens;
-  Json json = read_json(path);
+  if (!is_file(path)) return tokens;
+  auto json = read_json(path);
   for (const char* key :
        {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {
     auto it = json.find(key);
     if (it == json.end()) continue;
-    const Json& value = it->is_object() && it->contains("content") ? (*it)["content"] : *it;
+    const auto& value = it->is_object() && it->contains("content") ? (*it)["content"] : *it;
     if (value.is_string()) tokens.set(MarkedText(key), MarkedText(value.get<std::string>()));
   }
   return tokens;

@@ -53,7 +53,7 @@ Encoder::Encoder(const TokenizerFile& file)
   qwen_pattern_ =
       file.splits.size() == 1 && !file.splits[0].literal && file.splits[0].pattern == kQwenPattern;
   for (const SplitStep& s : file.splits)
-    splitters_.emplace_back(s.pattern, s.literal, "tokenizer.json: pre_tokenizer");
+    splitters_.emplace_back(s.pattern, s.literal, file.origin + ": pre_tokenizer");
   std::vector<bool> added(file.tokens.size());
   for (const AddedToken& t : file.added) added[size_t(t.id)] = true;
   if (file.ignore_merges) any_token_ = std::make_unique<StringIds>(file.tokens.size());

@@ -1,6 +1,8 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <mutex>
+
 #include "core/error.h"
 #include "text/splitter.h"
 #include "text/utf8.h"
@@ -28,11 +30,6 @@ void refuse_foreign_escapes(const std::string& pattern, const std::string& where
 }
 }  // namespace
 
-struct PcreSplitter::Code {
-  pcre2_code* code = nullptr;
-  ~Code() { pcre2_code_free(code); }
-};
-
 namespace {
 // What one call of split needs; a match context must not be shared between threads.
 struct Matching {
@@ -44,6 +41,7 @@ struct Matching {
     pcre2_set_match_limit(context, kMatchLimit);
     pcre2_jit_stack_assign(context, nullptr, stack);
   }
+  Matching(const Matching&) = delete;
   ~Matching() {
     pcre2_match_data_free(data);
     pcre2_jit_stack_free(stack);
@@ -51,6 +49,27 @@ struct Matching {
   }
 };
 }  // namespace
+
+struct PcreSplitter::Code {
+  pcre2_code* code = nullptr;
+  std::mutex mutex;
+  std::vector<std::unique_ptr<Matching>> idle;  // one for each call in flight, kept for the next one
+  ~Code() {
+    idle.clear();
+    pcre2_code_free(code);
+  }
+  std::unique_ptr<Matching> take() {
+    std::lock_guard lock(mutex);
+    if (idle.empty()) return std::make_unique<Matching>(code);
+    auto m = std::move(idle.back());
+    idle.pop_back();
+    return m;
+  }
+  void give(std::unique_ptr<Matching> m) {
+    std::lock_guard lock(mutex);
+    idle.push_back(std::move(m));
+  }
+};
 
 PcreSplitter::PcreSplitter(const std::string& pattern, bool literal, const std::string& where)
     : code_(std::make_unique<Code>()) {
@@ -75,7 +94,7 @@ PcreSplitter::PcreSplitter(PcreSplitter&&) noexcept = default;
 PcreSplitter::~PcreSplitter() = default;
 
 void PcreSplitter::split(std::string_view text, std::vector<std::string_view>& pieces) const {
-  Matching m(code_->code);
+  auto m = code_->take();
   auto put = [&](size_t begin, size_t end) {
     if (begin < end) pieces.push_back(text.substr(begin, end - begin));
   };
@@ -83,10 +102,10 @@ void PcreSplitter::split(std::string_view text, std::vector<std::string_view>& p
   size_t from = 0;
   while (from < text.size()) {
     int rc = pcre2_match(code_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
-                         PCRE2_NO_UTF_CHECK, m.data, m.context);
+                         PCRE2_NO_UTF_CHECK, m->data, m->context);
     if (rc == PCRE2_ERROR_NOMATCH) break;
     if (rc < 0) fail_input("the tokenizer's split pattern failed on this text: {}", message_of(rc));
-    const PCRE2_SIZE* range = pcre2_get_ovector_pointer(m.data);
+    const PCRE2_SIZE* range = pcre2_get_ovector_pointer(m->data);
     if (range[1] > range[0]) {
       put(done, range[0]);
       put(range[0], range[1]);
@@ -97,6 +116,7 @@ void PcreSplitter::split(std::string_view text, std::vector<std::string_view>& p
     }
   }
   put(done, text.size());
+  code_->give(std::move(m));
 }
 
 }  // namespace vl8

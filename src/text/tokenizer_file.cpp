@@ -317,6 +317,7 @@ TokenizerFile parse_tokenizer_file(std::string_view json, const std::string& ori
   dom::object object;
   if (root.get(object)) fail_input("{} must hold a JSON object", origin);
   TokenizerFile out;
+  out.origin = origin;
   Node node{object, origin + ": "};
   Reader(node, out).read();
   return out;

@@ -30,6 +30,7 @@ struct TokenBytes {
 };
 
 struct TokenizerFile {
+  std::string origin;              // its name, for messages
   std::string blob;                // bytes of all tokens
   std::vector<TokenBytes> tokens;  // by id; ids without a token are not present
   size_t base_tokens = 0;          // entries of the model's vocabulary

@@ -137,6 +137,16 @@ VL8_INLINE F load_number(const void* data, int64_t i) {
   return load_number_part<N>(data, i, 16);
 }
 
+// 64 consecutive e4m3 as value / 256. Other sets cannot afford to look for NaN here and use Spoiled for that.
+VL8_INLINE void load_64_e4m3(const uint8_t* p, F (&w)[4]) {
+  for (int i = 0; i < 4; ++i) w[i] = load_number<Number::e4m3>(p, i * 16) * all(1.f / 256);
+}
+struct Spoiled {
+  VL8_INLINE Spoiled none() { return {}; }
+  void see_64(const uint8_t*) {}
+  bool any() const { return false; }
+};
+
 struct G {
   F v[1];
 };
