@@ -53,8 +53,13 @@ Value round_value(Run& run, const Value& v, Args& args) {
   double x = v.number(), scale = std::pow(10.0, double(digits));
   if (how == "ceil") return std::ceil(x * scale) / scale;
   if (how == "floor") return std::floor(x * scale) / scale;
+  if (how == "common" && !v.is(Kind::number) && digits >= 0) return v.integer();
   if (how != "common") run.fail("round: the method is 'common', 'ceil' or 'floor', not '{}'", how);
-  if (digits < 0) return std::nearbyint(x * scale) / scale;
+  if (digits < 0) {
+    double rounded = std::nearbyint(x * scale) / scale;
+    if (v.is(Kind::number) || std::abs(rounded) > 1e36) return rounded;
+    return JinjaInt(rounded);
+  }
   // Python rounds the exact decimal value, ties to even: so does formatting.
   return std::strtod(fmt::format("{:.{}f}", x, digits).c_str(), nullptr);
 }
@@ -231,14 +236,14 @@ Value escape(Run& run, const Value& v, Args& args) {
 }
 Value urlencode(Run& run, const Value& v, Args& args) {
   run.bind("urlencode", args, {});
-  auto encode = [](const std::string& s) {
+  // In a query, which a dictionary becomes, a blank is "+" and a slash is not kept.
+  auto encode = [query = v.is_dict()](const std::string& s) {
     std::string out;
     for (char c : s) {
       bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-      if (plain || std::string_view("_.-~/").find(c) != std::string_view::npos)
-        out += c;
-      else
-        out += fmt::format("%{:02X}", uint8_t(c));
+      if (plain || std::string_view("_.-~").find(c) != std::string_view::npos || (c == '/' && !query)) out += c;
+      else if (c == ' ' && query) out += '+';
+      else out += fmt::format("%{:02X}", uint8_t(c));
     }
     return out;
   };

@@ -240,7 +240,8 @@ class Lexer {
     if (base != 10) to += 2;
     digits(base);
     bool fraction = false;
-    if (base == 10) {
+    bool after_dot = at_ > 0 && source_[at_ - 1] == '.';  // list.0.1 has two integers
+    if (base == 10 && !after_dot) {
       if (to < source_.size() && source_[to] == '.' && digit(to + 1, 10)) fraction = true, ++to, digits(10);
       if (to < source_.size() && (source_[to] | 0x20) == 'e') {
         size_t sign = to + 1 < source_.size() && (source_[to + 1] == '+' || source_[to + 1] == '-');

@@ -252,6 +252,7 @@ bool JinjaRun::less(const JinjaValue& a, const JinjaValue& b) {
       if (!equal(a.list()[i], b.list()[i])) return a.list()[i].depth() < 20 && less(a.list()[i], b.list()[i]);
     return a.list().size() < b.list().size();
   }
+  if (a.is_undefined() && b.is_undefined()) return false;  // what sorting by a missing attribute meets
   fail("a {} and a {} have no order", jinja_type_name(a), jinja_type_name(b));
 }
 
