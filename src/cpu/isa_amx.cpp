@@ -11,9 +11,7 @@
 #include "cpu/kernels/amx.inl"
 // clang-format on
 
-#ifdef VL8_EMULATE_TILES
-#define VL8_AMX_TABLE table_amx_emulated
-#else
+#ifndef VL8_AMX_TABLE  // other builds of these kernels have names of their own
 #define VL8_AMX_TABLE table_amx
 #endif
 

@@ -101,6 +101,7 @@ class WeightBinder {
   void note_quantisation(std::string_view module, bool is_fp8);
   void find_left_over();
   void start_reading(const LoadOptions& options);
+  int64_t turned_bytes() const;
   void turn_experts(ThreadPool& pool, bool show_progress);
 
   struct Turn {  // one expert's matrix [k, rows] to be written as [rows, k]
@@ -117,7 +118,8 @@ class WeightBinder {
   std::map<std::string, std::pair<int64_t, std::string>> notes_;  // what is odd -> how often, first module
   std::vector<std::function<void()>> conversions_;
   std::vector<Turn> turns_;
-  std::vector<WeightStore::Range> read_;
+  std::vector<WeightStore::Range> read_;     // to be read ahead, in the order of use
+  std::vector<WeightStore::Range> by_rows_;  // tables of which a step needs a few rows
   LoadReport report_;
 };
 

@@ -130,13 +130,16 @@ void WeightBinder::bind_fused_scale(std::vector<Linear>& out, const Fused& f, bo
   }
 }
 
+int64_t WeightBinder::turned_bytes() const {
+  int64_t total = 0;
+  for (const Turn& t : turns_) total += t.rows * t.k * int64_t(dtype_bytes(t.source.dtype));
+  return total;
+}
+
 // One expert at a time on each thread: read, turn, let go, so that source and result are never both resident.
 void WeightBinder::turn_experts(ThreadPool& pool, bool show_progress) {
   if (turns_.empty()) return;
-  int64_t total = 0;
-  for (const Turn& t : turns_) total += t.rows * t.k * int64_t(dtype_bytes(t.source.dtype));
-  require_memory(uint64_t(total), store_->checkpoint().folder().string() + ": the experts");
-  Progress progress("loading experts", total, "B", show_progress);
+  Progress progress("loading experts", turned_bytes(), "B", show_progress);
   pool.parallel_for(int64_t(turns_.size()), 1, [&](int, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const Turn& t = turns_[size_t(i)];

@@ -7,8 +7,21 @@ struct AmxSums {
   alignas(64) float tile[2][2][16][16];  // [panel tile][group][row][token]
 };
 
+#ifndef VL8_AMX_PREFETCH
+#define VL8_AMX_PREFETCH \
+  1  // panel tiles ahead that are fetched from L2 to L1; 0: none. amx_check compares them
+#endif
+VL8_INLINE void prefetch_tile(const char* p) {
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) __builtin_prefetch(p + i * 64);
+}
+
 template <int T, int V>
 VL8_INLINE void amx_step(const char* a, int64_t tile_bytes, const char* b, int64_t group_bytes) {
+  if (VL8_AMX_PREFETCH) {
+    prefetch_tile(a + VL8_AMX_PREFETCH * kTileBytes);
+    if (T == 2) prefetch_tile(a + tile_bytes + VL8_AMX_PREFETCH * kTileBytes);
+  }
   tile_load<4>(a, 64);
   tile_load<6>(b, 64);
   tile_multiply<0, 4, 6>();
@@ -67,6 +80,77 @@ struct AmxCore : Bf16Units {
     return accumulate_shape<1, 1>(panel, tile_bytes, x, group_bytes, units, sink);
   }
 };
+
+// Finished tiles of sums on their way from the buffer to the task's sums.
+struct AmxPending {
+  const AmxSums* from = nullptr;
+  float* to;
+  float scale[2];
+  bool start;
+  int tiles, groups;
+
+  __attribute__((always_inline)) void flush() const {
+    if (!from) return;
+    for (int i = 0; i < tiles; ++i)
+      for (int v = 0; v < groups; ++v) {
+        float* s = to + (v * kTaskRows + i * 16) * 16;
+        const F f = all(scale[i]);
+#pragma GCC unroll 16
+        for (int r = 0; r < 16; ++r) {
+          F x = load(from->tile[i][v][r]);
+          store(s + r * 16, start ? mul(x, f) : fma(x, f, load(s + r * 16)));
+        }
+      }
+  }
+};
+
+VL8_INLINE void amx_run_any(int tiles, int groups, const char* a, const char* b, int64_t group_bytes,
+                            int64_t units) {
+  constexpr int64_t kTile = kPanelChunks * kTileBytes;
+  if (tiles == 2 && groups == 2) return amx_run<2, 2>(a, kTile, b, group_bytes, units);
+  if (tiles == 2) return amx_run<2, 1>(a, kTile, b, group_bytes, units);
+  if (groups == 2) return amx_run<1, 2>(a, kTile, b, group_bytes, units);
+  amx_run<1, 1>(a, kTile, b, group_bytes, units);
+}
+VL8_INLINE void amx_store_any(int tiles, int groups, AmxSums& s) {
+  if (tiles == 2 && groups == 2) return amx_store<2, 2>(s);
+  if (tiles == 2) return amx_store<2, 1>(s);
+  if (groups == 2) return amx_store<1, 2>(s);
+  amx_store<1, 1>(s);
+}
+
+// As the general one, with the vector work of a run put behind the tile work of the next: the tile unit takes
+// 16 cycles for a product, in which the core scales and adds the sums before.
+template <>
+inline __attribute__((always_inline)) void multiply_chunk<AmxCore>(const MultiplyTask& t, int64_t unit0,
+                                                                   int64_t units, bool first) {
+  const int64_t tiles = ceil_div(t.row_end - t.row_begin, 16), groups = ceil_div(t.tokens, 16),
+                group_bytes = t.units * 64;
+  AmxSums buffer[2];
+  AmxPending pending;
+  int turn = 0;
+  for (int64_t g = 0; g < groups; g += 2)
+    for (int64_t tile = 0; tile < tiles; tile += 2) {
+      const int gn = int(min64(2, groups - g)), tn = int(min64(2, tiles - tile));
+      for (int64_t u = 0; u < units;) {
+        int64_t column = 0, run = scale_run<AmxCore>(t.w, unit0 + u, units - u, &column);
+        amx_run_any(tn, gn, (const char*)t.panel + (tile * kPanelChunks + u / 16) * kTileBytes,
+                    (const char*)t.x + g * group_bytes + (unit0 + u) * 64, group_bytes, run);
+        pending.flush();
+        amx_store_any(tn, gn, buffer[turn]);
+        pending = {
+            &buffer[turn],
+            t.sums + (g * kTaskRows + tile * 16) * 16,
+            {tile_scale<AmxCore>(t, tile, column), tn == 2 ? tile_scale<AmxCore>(t, tile + 1, column) : 1.f},
+            first && u == 0,
+            tn,
+            gn};
+        turn ^= 1;
+        u += run;
+      }
+    }
+  pending.flush();
+}
 
 // Register peak: four independent sums, operands loaded once.
 static double amx_peak(int64_t rounds) {
