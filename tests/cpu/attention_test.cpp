@@ -215,6 +215,23 @@ TEST_P(ElementTest, HeadsRopeAndRows) {
   }
 }
 
+TEST_P(ElementTest, PatchPositions) {
+  auto op = ops(Precision::f32);
+  RefOps ref(Precision::f32);
+  const std::vector<Grid> grids = {{1, 4, 6}, {3, 2, 2}, {1, 40, 22}};
+  int64_t n = 0;
+  for (const Grid& g : grids) n += g.patches();
+  for (int64_t d : {8, 64, 72}) {
+    op->begin_step(), ref.begin_step();
+    Rope a = op->vision_rope(grids, d, 2), e = ref.vision_rope(grids, d, 2);
+    expect_close(op->download(a.cos), e.cos, 0);
+    expect_close(op->download(a.sin), e.sin, 0);
+    std::vector<float> x = random.normals(n * d), table = random.normals(100 * d);
+    expect_close(op->download(op->add_position_embedding(view(x, {n, d}), view(table, {100, d}), grids, 2)),
+                 ref.add_position_embedding(view(x, {n, d}), view(table, {100, d}), grids, 2), 1e-6);
+  }
+}
+
 TEST_P(ElementTest, EmbedEveryFormat) {
   auto op = ops(Precision::bf16);
   RefOps ref(Precision::bf16);

@@ -53,6 +53,7 @@ VL8_INLINE __m512i load_bf16_units(const void* data, int64_t i, int64_t n) {
 
 struct Bf16Units {
   static constexpr int64_t kPerUnit = 2;
+  static constexpr int kExpDegree = 3;             // of the exponential in attention
   static constexpr bool kFoldsBlockScale = false;  // exact bf16 weights: block scales multiply the sums
 
   static void pack_group(const RowSet& s, int64_t k, int64_t units, bool, void* out) {

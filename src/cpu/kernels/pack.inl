@@ -34,6 +34,7 @@ VL8_INLINE void gather_tile(const RowSet& s, int64_t k0, int64_t k, bool round, 
 
 struct F32Units {
   static constexpr int64_t kPerUnit = 1;
+  static constexpr int kExpDegree = 5;  // of the exponential in attention
 
   // Token layout of one group; `units` may end inside a tile.
   static void pack_group(const RowSet& s, int64_t k, int64_t units, bool round, void* out) {

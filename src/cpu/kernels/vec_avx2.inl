@@ -84,6 +84,16 @@ VL8_INLINE F scale_by_power(F a, F n) {
   a = _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(half, bias), 23)));
   return _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(rest, bias), 23)));
 }
+// x - floor(x), and p * 2^floor(x); below -200 as at -200, where the result is 0 anyway.
+VL8_INLINE F floor_above(F x) {
+  return _mm256_floor_ps(_mm256_max_ps(_mm256_set1_ps(-200.f), x));
+}
+VL8_INLINE F fraction(F x) {
+  return _mm256_sub_ps(_mm256_max_ps(_mm256_set1_ps(-200.f), x), floor_above(x));
+}
+VL8_INLINE F scale_by_floor(F p, F x) {
+  return scale_by_power(p, floor_above(x));
+}
 VL8_INLINE F nearest(F a) {
   return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }

@@ -79,6 +79,13 @@ VL8_INLINE F magnitude(F a) {
 VL8_INLINE F scale_by_power(F a, F n) {
   return _mm512_scalef_ps(a, n);
 }
+// x - floor(x), and p * 2^floor(x) for any x: two instructions in all.
+VL8_INLINE F fraction(F x) {
+  return _mm512_reduce_ps(x, 1);
+}
+VL8_INLINE F scale_by_floor(F p, F x) {
+  return _mm512_scalef_ps(p, x);
+}
 VL8_INLINE F nearest(F a) {
   return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }

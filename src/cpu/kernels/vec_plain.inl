@@ -84,6 +84,18 @@ VL8_INLINE F scale_by_power(F a, F n) {
   M i = __builtin_convertvector(n, M), half = i >> 1;
   return a * F((half + 127) << 23) * F((i - half + 127) << 23);
 }
+// x - floor(x), and p * 2^floor(x); below -200 as at -200, where the result is 0 anyway.
+VL8_INLINE F floor_above(F x) {
+  x = max(all(-200.f), x);
+  F n = __builtin_convertvector(__builtin_convertvector(x, M), F);
+  return n > x ? n - 1 : n;
+}
+VL8_INLINE F fraction(F x) {
+  return max(all(-200.f), x) - floor_above(x);
+}
+VL8_INLINE F scale_by_floor(F p, F x) {
+  return scale_by_power(p, floor_above(x));
+}
 VL8_INLINE F nearest(F a) {  // |a| < 2^22, ties to even
   F big = copy_sign(all(0x1.8p23f), a);
   return (a + big) - big;
