@@ -19,7 +19,7 @@ struct DumpOptions {
 
 CommandBody setup_logits(CLI::App& app, std::shared_ptr<DumpOptions> o) {
   o->model.add_to(app);
-  app.add_option("--inputs", o->logits.inputs, "safetensors file with input_ids, pixel_values, image_grid_thw, ... (a second one gives what the first lacks)")->required()->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->expected(1);
+  app.add_option("--inputs", o->logits.inputs, "safetensors file with input_ids, pixel_values, image_grid_thw, ... (a second one gives what the first lacks)")->required()->expected(1)->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("--out", o->out, "safetensors file to write: logits, position_ids, greedy_ids, probed tensors")->required();
   app.add_option("--probe", o->logits.probe, "intermediates to write, by the reference's module names: \"layers.*.mlp,visual.*\"");
   app.add_option("--greedy", o->logits.greedy, "tokens to decode greedily")->check(CLI::NonNegativeNumber)->capture_default_str();

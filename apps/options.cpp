@@ -74,7 +74,7 @@ void SamplingOptions::add_to(CLI::App& a) {
   a.add_option("--frequency-penalty", values.frequency_penalty, "-2..2");
   a.add_option("--seed", values.seed, "the same seed gives the same answer")->capture_default_str();
   a.add_option("--logprobs", values.logprobs, "with --json: log probabilities of the N most likely tokens");
-  a.add_option("--stop", stops, "end the answer before this text (may be repeated)")->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  a.add_option("--stop", stops, "end the answer before this text (may be repeated)")->expected(1)->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   a.add_option("--max-tokens", max_tokens, "longest answer (default: what the context leaves, at most 4096)")->check(CLI::PositiveNumber);
 }
 
@@ -95,8 +95,8 @@ SamplingParams SamplingOptions::resolve(const SamplingParams& defaults) const {
 
 void MediaOptions::add_to(CLI::App& a) {
   app = &a;
-  a.add_option("-i,--image", images, "picture file: JPEG, PNG, WebP, BMP or GIF (may be repeated)")->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  a.add_option("-v,--video", videos, "folder of frames, in the order of their names (may be repeated)")->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  a.add_option("-i,--image", images, "picture file: JPEG, PNG, WebP, BMP or GIF (may be repeated)")->expected(1)->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  a.add_option("-v,--video", videos, "folder of frames, in the order of their names (may be repeated)")->expected(1)->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   a.add_option("--source-fps", source_fps, "frames per second at which the folder was filled (default: 24)")->check(CLI::PositiveNumber);
   a.add_option("--fps", fps, "frames to take per second of the clip")->check(CLI::PositiveNumber)->capture_default_str();
   a.add_option("--num-frames", num_frames, "frames to take in all; wins over --fps")->check(CLI::PositiveNumber);

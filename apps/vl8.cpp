@@ -51,6 +51,15 @@ int run(int argc, char** argv) {
     subs[i] = app.add_subcommand(kCommands[i].name, kCommands[i].help);
     bodies[i] = kCommands[i].setup(*subs[i]);
   }
+  if (argc > 1 && argv[1][0] != '-') {
+    std::string names;
+    bool known = false;
+    for (const Row& r : kCommands) {
+      names += std::string(names.empty() ? "" : ", ") + r.name;
+      known |= std::string_view(argv[1]) == r.name;
+    }
+    if (!known) fail_usage("unknown command '{}'; there are {}", argv[1], names);
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

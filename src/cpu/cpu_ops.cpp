@@ -8,6 +8,7 @@
 #include "cpu/attention.h"
 #include "cpu/moe.h"
 #include "cpu/product.h"
+#include "cpu/vision_rows.h"
 #include "ops/ref_ops.h"
 #include "ops/weight_row.h"
 
@@ -148,6 +149,21 @@ class CpuOps final : public RefOps {
     Tensor y = f32(x.shape);
     cpu::run_moe(c_, x, moe, y.f32());
     return y;
+  }
+
+  Tensor do_add_position_embedding(const Tensor& x, const Tensor& table, std::span<const Grid> grids,
+                                   int64_t merge) override {
+    Tensor y = f32(x.shape);
+    cpu::add_position_embedding(c_, x, table, grids, merge, y.f32());
+    return y;
+  }
+
+  Rope do_vision_rope(std::span<const Grid> grids, int64_t head_dim, int64_t merge) override {
+    int64_t n = 0;
+    for (const Grid& g : grids) n += g.patches();
+    Rope r{f32({n, head_dim / 2}), f32({n, head_dim / 2})};
+    cpu::vision_rope(c_, grids, head_dim, merge, r.cos.f32(), r.sin.f32());
+    return r;
   }
 
   Tensor do_layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float eps) override {

@@ -11,9 +11,7 @@
 #include "cpu/kernels/amx.inl"
 // clang-format on
 
-#ifdef VL8_EMULATE_TILES
-#define VL8_AMX_TABLE table_amx_emulated
-#else
+#ifndef VL8_AMX_TABLE  // other builds of these kernels have names of their own
 #define VL8_AMX_TABLE table_amx
 #endif
 
@@ -23,9 +21,9 @@ constexpr MatrixKernels kAmxKernels = {2,
                                        16,
                                        pack_tokens<AmxCore>,
                                        multiply<AmxCore>,
-                                       gemv_bf16_bytes,
+                                       kGemvBf16Block,
                                        gemv_bf16_pack,
-                                       gemv_bf16,
+                                       gemv<DotRow>,
                                        flash_bytes<AmxCore>,
                                        flash<AmxCore>,
                                        2};

@@ -55,8 +55,12 @@ void run_moe(Context& c, const Tensor& x, const Moe& moe, float* out) {
   const int64_t t = x.rows(), hidden = x.cols(), experts = moe.router.weight.n, k = moe.top_k;
   if (t == 0) return;
   float* logits = c.scratch.array<float>(t * experts);
-  run_products(
-      c, {{Product{.linear = &moe.router, .x = x.f32(), .x_stride = hidden, .tokens = t, .y = logits}}});
+  run_products(c, {{Product{.linear = &moe.router,
+                            .x = x.f32(),
+                            .x_stride = hidden,
+                            .tokens = t,
+                            .y = logits,
+                            .exact = true}}});
   int32_t* expert = c.scratch.array<int32_t>(t * k);
   float* weight = c.scratch.array<float>(t * k);
   c.each_row(t, experts * 8, [&](int64_t b, int64_t e) {

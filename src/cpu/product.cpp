@@ -41,7 +41,7 @@ struct Job {
   int64_t first_row;  // of the part in y
   bool gemv;
   const void* packed;
-  int64_t units, packed_stride;      // gemm: units of K; gemv: bytes of a token
+  int64_t units;                     // of K, gemm only
   int64_t row_step, group_step;      // rows and token groups of a task
   int64_t row_blocks, group_blocks;  // tasks of this job
   int64_t first_task;
@@ -56,11 +56,16 @@ int64_t round_up(int64_t a, int64_t b) {
 
 // The bf16 units multiply block scales into sums of whole panel tiles; odd block shapes go to the float32
 // units, which fold them into the weights element by element.
-const MatrixKernels& choose_kernels(const Context& c, const WeightRows& w) {
-  const MatrixKernels& k = c.matrix();
+const MatrixKernels& choose_kernels(const Context& c, const WeightRows& w, bool exact) {
+  const MatrixKernels& k = exact ? c.kernels.exact : c.matrix();
   bool fits =
       w.scaling != Scaling::block || k.per_unit == 1 || (w.block_cols % 64 == 0 && w.block_rows % 32 == 0);
   return fits ? k : c.kernels.exact;
+}
+
+// gemv walks K in steps of 64 columns, each under one scale.
+bool whole_spans(const WeightRows& w) {
+  return w.scaling != Scaling::block || w.block_cols % 64 == 0;
 }
 
 Finish finish_of(const Job& j) {
@@ -94,8 +99,8 @@ void cut(const Context& c, Job& j) {
 void run_gemv(const Job& j, int64_t task, bool round) {
   const Product& p = *j.product;
   int64_t row = task * j.row_step;
-  j.kernels->gemv({j.w, row, std::min(j.w.rows, row + j.row_step), j.packed, j.packed_stride, p.tokens,
-                   finish_of(j), p.y + j.first_row, p.linear->weight.n, round});
+  j.kernels->gemv({j.w, row, std::min(j.w.rows, row + j.row_step), j.packed, p.tokens, finish_of(j),
+                   p.y + j.first_row, p.linear->weight.n, round});
 }
 
 struct Scratch {
@@ -131,13 +136,13 @@ Product quantised(Context& c, const Product& p) {
 // Tokens of a product in the layout that a job's kernels read. Products with parts of one type share it.
 void pack(Context& c, Job& j) {
   const Product& p = *j.product;
-  const bool round = c.rounds();
+  const bool round = c.rounds() && !p.exact;
   if (j.gemv) {
-    j.packed_stride = round_up(j.kernels->gemv_bytes(j.w.k, j.w.type), 64);
-    char* out = static_cast<char*>(c.scratch.take(size_t(j.packed_stride * p.tokens)));
+    char* out =
+        static_cast<char*>(c.scratch.take(size_t(ceil_div(j.w.k, 64) * p.tokens * j.kernels->gemv_block)));
     for (int64_t i = 0; i < p.tokens; ++i)
       j.kernels->gemv_pack(
-          {p.x + (p.index ? p.index[i] : i) * p.x_stride, j.w.k, j.w.type, round, out + i * j.packed_stride});
+          {p.x + (p.index ? p.index[i] : i) * p.x_stride, j.w.k, i, p.tokens, j.w.type, round, out});
     j.packed = out;
     return;
   }
@@ -172,11 +177,10 @@ void run_products(Context& c, std::span<const Product> products) {
     int64_t row = 0;
     for (const WeightPart& part : w.parts) {
       Job j{.product = &p, .w = weight_rows(w, part), .first_row = row};
-      j.kernels = &choose_kernels(c, j.w);
-      j.gemv = p.tokens <= j.kernels->gemv_tokens;
+      j.kernels = &choose_kernels(c, j.w, p.exact);
+      j.gemv = p.tokens <= j.kernels->gemv_tokens && whole_spans(j.w);
       if (!jobs.empty() && same_packing(jobs.back(), j))
-        j.packed = jobs.back().packed, j.units = jobs.back().units,
-        j.packed_stride = jobs.back().packed_stride;
+        j.packed = jobs.back().packed, j.units = jobs.back().units;
       else
         pack(c, j);
       cut(c, j);
@@ -198,9 +202,9 @@ void run_products(Context& c, std::span<const Product> products) {
     for (int64_t t = begin; t < end; ++t) {
       while (job + 1 != jobs.end() && t >= (job + 1)->first_task) ++job;
       if (job->gemv)
-        run_gemv(*job, t - job->first_task, c.rounds());
+        run_gemv(*job, t - job->first_task, c.rounds() && !job->product->exact);
       else
-        run_gemm(*job, t - job->first_task, c.rounds(), scratch[size_t(thread)]);
+        run_gemm(*job, t - job->first_task, c.rounds() && !job->product->exact, scratch[size_t(thread)]);
     }
   });
 }

@@ -19,6 +19,7 @@ struct Product {
   Activation act = Activation::none;
   const float* residual = nullptr;  // rows as y
   float* y = nullptr;               // [tokens, n]
+  bool exact = false;               // float32 arithmetic whatever the precision (the router of a MoE layer)
 };
 
 void run_products(Context& context, std::span<const Product> products);

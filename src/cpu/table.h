@@ -69,21 +69,23 @@ struct MultiplyTask {
   float* sums;      // scratch: groups * kTaskRows * 16 floats
 };
 
-// x as a GemvTask wants it. Output layout is the kernel's secret: gemv_bytes(k, type) bytes for each token.
+// One of several tokens as a GemvTask wants them: blocks of 64 columns, in each block all tokens side by
+// side, so that their addresses differ by constants. What a block of a token holds is the kernel's secret; it
+// has gemv_block bytes.
 struct GemvPack {
   const float* x;
-  int64_t k;
+  int64_t k, token, tokens;
   Number type;  // of the weight
   bool round_bf16;
-  void* out;
+  void* out;  // of all tokens: ceil(k / 64) * tokens * gemv_block bytes
 };
 
-// The same for 1..8 tokens: weights are read once, straight from their file format.
+// The same product for 1..8 tokens: weights are read once, straight from their file format. Block columns:
+// multiple of 64.
 struct GemvTask {
   WeightRows w;
   int64_t row_begin, row_end;
   const void* x;
-  int64_t x_stride;  // bytes from token to token
   int64_t tokens;
   Finish finish;
   float* y;
@@ -135,7 +137,7 @@ struct MatrixKernels {
   int64_t unit_align;  // heads are padded to this many units
   void (*pack_tokens)(const PackTokens&);
   void (*multiply)(const MultiplyTask&);
-  int64_t (*gemv_bytes)(int64_t k, Number type);
+  int64_t gemv_block;  // bytes of 64 columns of a token
   void (*gemv_pack)(const GemvPack&);
   void (*gemv)(const GemvTask&);
   int64_t (*flash_bytes)(int64_t head_dim);

@@ -148,7 +148,9 @@ void WeightBinder::table_f32(Tensor& out, std::string_view name, int64_t rows, i
 void WeightBinder::table(Weight& out, std::string_view name, int64_t rows, int64_t cols) {
   std::string module = module_of(with_weight(name));
   out = {.name = module, .n = rows, .k = cols};
-  bind_part(out, module, rows, cols, false);
+  if (!bind_part(out, module, rows, cols, false)) return;
+  const StoredTensor& t = store_->checkpoint().at(module + ".weight");
+  by_rows_.push_back({t.file, t.offset, t.bytes});
 }
 
 void WeightBinder::linear(Linear& out, std::initializer_list<LinearPart> parts, int64_t k, bool bias) {
@@ -182,8 +184,8 @@ void WeightBinder::head(Linear& out, std::string_view name, const Weight& embedd
         embeddings.n, embeddings.k);
   out.weight = embeddings;
   // As a head, the whole table is read at every step.
-  if (const StoredTensor* t = store_->checkpoint().find(embeddings.name + ".weight"))
-    read_.push_back({t->file, t->offset, t->bytes});
+  read_.insert(read_.end(), by_rows_.begin(), by_rows_.end());
+  by_rows_.clear();
   for (const StoredTensor& t : store_->checkpoint().tensors()) {
     if (!t.name.starts_with(module + ".")) continue;
     used_.insert(&t);
@@ -294,7 +296,8 @@ void WeightBinder::find_left_over() {
   }
 }
 
-void WeightBinder::throw_faults() const {
+void WeightBinder::check_fit() {
+  find_left_over();
   if (faults_.empty()) return;
   constexpr size_t kShown = 10;
   std::string text =
@@ -307,6 +310,7 @@ void WeightBinder::throw_faults() const {
 // Weights that do not fit are left to be read on demand: reading ahead would only push the first ones out
 // again.
 void WeightBinder::start_reading(const LoadOptions& options) {
+  for (const WeightStore::Range& r : by_rows_) store_->expect_random(r);
   if (options.read == ReadMode::on_demand) return;
   uint64_t bytes = 0, available = available_memory_bytes();
   for (const WeightStore::Range& r : read_) bytes += r.bytes;
@@ -320,8 +324,8 @@ void WeightBinder::start_reading(const LoadOptions& options) {
 
 LoadReport WeightBinder::finish(ThreadPool& pool, const LoadOptions& options) {
   auto start = std::chrono::steady_clock::now();
-  find_left_over();
-  throw_faults();
+  check_fit();
+  require_memory(uint64_t(turned_bytes()), store_->checkpoint().folder().string() + ": the experts");
   start_reading(options);
   for (auto& job : conversions_) job();
   turn_experts(pool, options.show_progress);

@@ -73,9 +73,13 @@ class WeightBinder {
   // Tied: the embeddings; a stored head is accepted and ignored.
   void head(Linear& out, std::string_view name, const Weight& embeddings, int64_t rows, int64_t k, bool tied);
 
-  // Throws one Error(input) that lists missing, misshapen and left-over tensors (ten, and how many more), or
-  // names the first norm, bias or scale with a value that is not finite. Then converts, and reads as the
-  // options say.
+  // Throws one Error(input) that lists missing, misshapen and left-over tensors (ten, and how many more).
+  // Reads nothing.
+  void check_fit();
+
+  // check_fit(), then converts, and reads as the options say. Throws Error(input) that names the first norm,
+  // bias or scale with a value that is not finite, Error(resource) where turned experts do not fit the
+  // memory.
   LoadReport finish(ThreadPool& pool, const LoadOptions& options = {});
 
  private:
@@ -96,8 +100,8 @@ class WeightBinder {
   void note(const std::string& kind, std::string_view module);
   void note_quantisation(std::string_view module, bool is_fp8);
   void find_left_over();
-  void throw_faults() const;
   void start_reading(const LoadOptions& options);
+  int64_t turned_bytes() const;
   void turn_experts(ThreadPool& pool, bool show_progress);
 
   struct Turn {  // one expert's matrix [k, rows] to be written as [rows, k]
@@ -114,7 +118,8 @@ class WeightBinder {
   std::map<std::string, std::pair<int64_t, std::string>> notes_;  // what is odd -> how often, first module
   std::vector<std::function<void()>> conversions_;
   std::vector<Turn> turns_;
-  std::vector<WeightStore::Range> read_;
+  std::vector<WeightStore::Range> read_;     // to be read ahead, in the order of use
+  std::vector<WeightStore::Range> by_rows_;  // tables of which a step needs a few rows
   LoadReport report_;
 };
 

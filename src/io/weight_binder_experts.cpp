@@ -49,14 +49,14 @@ std::optional<WeightBinder::Fused> WeightBinder::find_fused(const std::string& n
 void WeightBinder::experts(Moe& out, std::string_view prefix, int64_t experts, int64_t hidden,
                            int64_t expert_intermediate) {
   const std::string base = std::string(prefix) + ".experts.";
-  out.gate_up.assign(size_t(experts), {});
-  out.down.assign(size_t(experts), {});
   const Checkpoint& files = store_->checkpoint();
   if (files.find(base + "0.gate_proj.weight") && !files.find(base + "gate_up_proj"))
     return bind_expert_parts(out, base, experts, hidden, expert_intermediate);
   auto gate_up = find_fused(base + "gate_up_proj", experts, 2 * expert_intermediate, hidden);
   auto down = find_fused(base + "down_proj", experts, hidden, expert_intermediate);
   if (!gate_up || !down) return;
+  out.gate_up.assign(size_t(experts), {});
+  out.down.assign(size_t(experts), {});
   // A square matrix fits both ways: then it lies like its partner. Both square (H = M = 2M) cannot be.
   auto turned = [](const Fused& f, const Fused& partner) {
     return f.as_rows() && f.as_published() ? partner.as_published() : f.as_published();
@@ -67,6 +67,8 @@ void WeightBinder::experts(Moe& out, std::string_view prefix, int64_t experts, i
 
 void WeightBinder::bind_expert_parts(Moe& out, const std::string& base, int64_t experts, int64_t hidden,
                                      int64_t intermediate) {
+  out.gate_up.assign(size_t(experts), {});
+  out.down.assign(size_t(experts), {});
   for (int64_t e = 0; e < experts; ++e) {
     const std::string p = base + std::to_string(e) + ".";
     linear(out.gate_up[size_t(e)], {{p + "gate_proj", intermediate}, {p + "up_proj", intermediate}}, hidden,
@@ -128,13 +130,16 @@ void WeightBinder::bind_fused_scale(std::vector<Linear>& out, const Fused& f, bo
   }
 }
 
+int64_t WeightBinder::turned_bytes() const {
+  int64_t total = 0;
+  for (const Turn& t : turns_) total += t.rows * t.k * int64_t(dtype_bytes(t.source.dtype));
+  return total;
+}
+
 // One expert at a time on each thread: read, turn, let go, so that source and result are never both resident.
 void WeightBinder::turn_experts(ThreadPool& pool, bool show_progress) {
   if (turns_.empty()) return;
-  int64_t total = 0;
-  for (const Turn& t : turns_) total += t.rows * t.k * int64_t(dtype_bytes(t.source.dtype));
-  require_memory(uint64_t(total), store_->checkpoint().folder().string() + ": the experts");
-  Progress progress("loading experts", total, "B", show_progress);
+  Progress progress("loading experts", turned_bytes(), "B", show_progress);
   pool.parallel_for(int64_t(turns_.size()), 1, [&](int, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const Turn& t = turns_[size_t(i)];

@@ -102,6 +102,15 @@ void WeightStore::start_read_ahead(std::vector<Range> ranges, bool show_progress
     read_ahead_->threads.emplace_back([this] { read_ahead_->work(checkpoint_); });
 }
 
+void WeightStore::expect_random(const Range& range) const {
+  constexpr size_t kPage = 4096;
+  const std::byte* base = checkpoint_.files()[range.file].file().data();
+  const size_t begin = (range.offset + kPage - 1) / kPage * kPage,
+               end = (range.offset + range.bytes) / kPage * kPage;
+  if (begin < end)
+    madvise(const_cast<std::byte*>(base) + begin, end - begin, MADV_RANDOM);  // advice: failure is harmless
+}
+
 uint64_t available_memory_bytes() {
   std::ifstream file("/proc/meminfo");
   std::string key;

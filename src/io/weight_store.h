@@ -36,6 +36,8 @@ class WeightStore {
   // them. One read-ahead at a time; the destructor stops it.
   void start_read_ahead(std::vector<Range> ranges, bool show_progress);
   void wait();
+  // Rows of this range are used here and there: a fault reads its page and not megabytes around it.
+  void expect_random(const Range& range) const;
 
  private:
   struct ReadAhead;

@@ -36,6 +36,8 @@ struct Image {
   Image clone() const;
 };
 
+// Decoding takes the picture itself plus, while it runs, at most 8 bytes per pixel more (RGBA rows of an
+// interlaced PNG, coefficients of a progressive JPEG, libwebp's lossless planes).
 struct Limits {
   size_t max_bytes = size_t(256) << 20;   // of the encoded file
   int64_t max_pixels = int64_t(1) << 27;  // width * height: 134 million, 403 MB as RGB

@@ -53,7 +53,8 @@ uint16_t round_bf16(float f) {
   return uint16_t((bits.u + 0x7fff + (bits.u >> 16 & 1)) >> 16);
 }
 
-void patch_f32(const uint8_t* rgb, size_t stride, const Norm* norm, size_t plane, int copies, bool, float* out) {
+void patch_f32(const uint8_t* rgb, size_t stride, const Norm* norm, size_t plane, int copies, bool,
+               float* out) {
   for (int c = 0; c < 3; ++c)
     for (int i = 0; i < 256; ++i) {
       const float v = norm->exact[c * 256 + rgb[size_t(i / 16) * stride + size_t(i % 16 * 3 + c)]];
@@ -61,10 +62,12 @@ void patch_f32(const uint8_t* rgb, size_t stride, const Norm* norm, size_t plane
     }
 }
 
-void patch_bf16(const uint8_t* rgb, size_t stride, const Norm* norm, size_t plane, int copies, bool, uint16_t* out) {
+void patch_bf16(const uint8_t* rgb, size_t stride, const Norm* norm, size_t plane, int copies, bool,
+                uint16_t* out) {
   for (int c = 0; c < 3; ++c)
     for (int i = 0; i < 256; ++i) {
-      const uint16_t v = round_bf16(norm->exact[c * 256 + rgb[size_t(i / 16) * stride + size_t(i % 16 * 3 + c)]]);
+      const uint16_t v =
+          round_bf16(norm->exact[c * 256 + rgb[size_t(i / 16) * stride + size_t(i % 16 * 3 + c)]]);
       for (int copy = 0; copy < copies; ++copy) out[size_t(c) * plane + size_t(copy * 256 + i)] = v;
     }
 }

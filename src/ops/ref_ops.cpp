@@ -269,7 +269,9 @@ Tensor RefOps::do_silu_mul(const Tensor& gate_up) {
 
 Tensor RefOps::do_moe(const Tensor& x, const Moe& moe) {
   const int64_t t = x.rows(), c = x.cols(), experts = moe.router.weight.n;
-  Tensor logits = do_linear(x, moe.router, Activation::none, nullptr), y = f32({t, c});
+  // The router is float32 in every precision: rounding its inputs would only flip choices between near equals.
+  RefOps exact(Precision::f32);
+  Tensor logits = exact.do_linear(x, moe.router, Activation::none, nullptr), y = f32({t, c});
   std::fill_n(y.f32(), t * c, 0.0f);
   std::vector<int64_t> order(static_cast<size_t>(experts));
   for (int64_t i = 0; i < t; ++i) {

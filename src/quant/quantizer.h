@@ -1,9 +1,9 @@
 // `vl8 quantize`: a model folder in, a quantised model folder out, one tensor at a time through bounded
 // memory. The destination appears whole or not at all. Recipes are rows of a table.
 #pragma once
-#include <atomic>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 
@@ -22,7 +22,8 @@ struct QuantizeOptions {
   bool force = false;                        // replace an existing destination
   uint64_t shard_bytes = uint64_t(5) << 30;  // above this the weights are sharded, with an index
   bool show_progress = true;
-  const std::atomic<bool>* cancel = nullptr;  // set it to stop: Error(cancelled), nothing is left behind
+  std::function<bool()>
+      cancelled;  // asked often, from any thread; true stops: Error(cancelled), nothing is left
 };
 
 struct QuantizeReport {

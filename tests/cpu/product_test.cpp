@@ -102,7 +102,8 @@ TEST_P(ProductTest, RaggedShapes) {
 }
 
 TEST_P(ProductTest, BlocksOfOtherShapes) {
-  const int64_t shapes[][2] = {{64, 64}, {1, 128}, {128, 1}, {32, 192}, {16, 32}, {100, 40}, {256, 256}};
+  const int64_t shapes[][2] = {{64, 64},  {1, 128},   {128, 1},  {32, 192}, {16, 32},
+                               {100, 40}, {256, 256}, {128, 64}, {7, 192}};
   for (auto [br, bc] : shapes)
     for (int64_t m : {1, 6, 21})
       for (Precision p : {Precision::f32, Precision::bf16})

@@ -124,5 +124,26 @@ TEST(Published, GoldenExpertLayoutsAgree) {
   EXPECT_LT(std::sqrt(error / square), 0.04);
 }
 
+// The largest published model, 471 GB of BF16 with experts that must be turned: refused with both figures, at
+// once.
+TEST(Published, ExpertsBeyondMemory) {
+  auto shared = shared_dir();
+  if (!shared) GTEST_SKIP() << "the shared folder is not there (VL8_SHARED)";
+  if (available_memory_bytes() > uint64_t(400) << 30) GTEST_SKIP() << "this machine has the memory";
+  TempFolder dir;
+  fs::copy_file(*shared / "qwen3-vl/configs/235b-a22b.derived.json", dir / "config.json");
+  std::vector<TensorSpec> specs;
+  for (const LayoutTensor& t : model_layout(load_model_config(dir.path())))
+    specs.push_back({t.name, DType::bf16, t.shape});
+  write_sparse(dir / "model.safetensors", specs);
+  try {
+    bind(dir.path(), ReadMode::on_demand);
+    ADD_FAILURE() << "loaded";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::resource);
+    EXPECT_THAT(e.what(), ::testing::HasSubstr("GB"));
+  }
+}
+
 }  // namespace
 }  // namespace vl8

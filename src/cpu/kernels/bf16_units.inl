@@ -53,6 +53,7 @@ VL8_INLINE __m512i load_bf16_units(const void* data, int64_t i, int64_t n) {
 
 struct Bf16Units {
   static constexpr int64_t kPerUnit = 2;
+  static constexpr int kExpDegree = 3;             // of the exponential in attention
   static constexpr bool kFoldsBlockScale = false;  // exact bf16 weights: block scales multiply the sums
 
   static void pack_group(const RowSet& s, int64_t k, int64_t units, bool, void* out) {
@@ -69,9 +70,13 @@ struct Bf16Units {
     }
   }
 
+  // The same columns of the next chunk, to L2: it is needed when this chunk has been multiplied.
+  VL8_INLINE void prefetch_chunk(const void* p, int64_t element_bytes) {
+    __builtin_prefetch((const char*)p + kChunkUnits * 2 * element_bytes, 0, 2);
+  }
   static void expand_e4m3(const uint8_t* from, int64_t k, int64_t units, char* to) {
     for (int64_t c = 0; c < units; c += 32, from += 64, k -= 64, to += 2 * kTileBytes) {
-      __builtin_prefetch(from + 512);
+      prefetch_chunk(from, 1);
       __m512i low, high;
       e4m3_to_bf16(spread_bytes(_mm512_maskz_loadu_epi8(first_bytes(k), from)), &low, &high);
       _mm512_store_si512(to, low);
@@ -80,8 +85,12 @@ struct Bf16Units {
   }
   template <Number N>
   static void expand_number(const WeightRows& w, int64_t row, int64_t k0, int64_t units, char* to) {
-    for (int64_t c = 0; c < units; c += 16, to += kTileBytes)
+    const char* from = (const char*)w.data + (row * w.k + k0) * number_bytes<N>();
+    for (int64_t c = 0; c < units; c += 16, to += kTileBytes) {
+      for (int i = 0; i < (number_bytes<N>() + 1) / 2; ++i)
+        prefetch_chunk(from + c * 2 * number_bytes<N>() + i * 64, number_bytes<N>());
       _mm512_store_si512(to, load_bf16_units<N>(w.data, row * w.k + k0 + c * 2, w.k - k0 - c * 2));
+    }
   }
   static void expand_row(const WeightRows& w, int64_t row, int64_t k0, int64_t units, bool, char* to) {
     switch (w.type) {

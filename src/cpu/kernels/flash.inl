@@ -61,62 +61,61 @@ VL8_INLINE void pack_values(const FlashTask& t, const FlashPlan<Core>& p, int64_
   }
 }
 
-// Scores of up to kGroups groups, [group][key][16].
+// Scores of up to kGroups groups, [group][key][16]. Those of the padding beyond `keys` are 0.
 template <class Core>
 VL8_INLINE void score_keys(const FlashPlan<Core>& p, const char* panel, const char* q, int groups,
                            int64_t keys, float* scores) {
-  const int64_t chunks = ceil_div(p.units, 16), tiles = ceil_div(keys, 16);
-  for (int64_t tile = 0; tile < tiles; tile += Core::kTiles) {
-    float* out = scores + tile * 256;
-    Core::accumulate(panel + tile * chunks * kTileBytes, chunks * kTileBytes,
-                     int(min64(Core::kTiles, tiles - tile)), q, p.units * 64, groups, p.units,
-                     [&](int r, int v, int part, F acc) __attribute__((always_inline)) {
-                       store(out + (v * kKeyBlock + r) * 16 + part * kWidth, acc);
-                     });
-  }
+  const int64_t tile_bytes = ceil_div(p.units, 16) * kTileBytes, tiles = ceil_div(keys, 16);
+  for (int64_t tile = 0; tile < tiles; tile += Core::kTiles)
+    Core::store_sums(panel + tile * tile_bytes, tile_bytes, int(min64(Core::kTiles, tiles - tile)), q,
+                     p.units * 64, groups, p.units, scores + tile * 256, kKeyBlock * 16);
 }
 
-// One vector of rows: scores to probabilities. limit: last key each row sees. Returns the factor of the old
-// sums.
-template <class Core>
-VL8_INLINE F soften(const float* scores, int64_t key0, int64_t keys, F limit, bool masked, F log2_scale,
-                    float* max_, float* sum_, float* probs) {
-  F top = load(max_);
-  if (masked) {
-    F low = all(-__builtin_inff());
-    for (int64_t j = 0; j < keys; ++j) {
-      F s = choose(less(limit, all(float(key0 + j))), low, load(scores + j * 16));
-      store(const_cast<float*>(scores) + j * 16, s);
-      top = max(top, s);
-    }
-  } else {
-    F other = top;
-    int64_t j = 0;
-    for (; j + 2 <= keys; j += 2) {
-      top = max(top, load(scores + j * 16));
-      other = max(other, load(scores + j * 16 + 16));
-    }
-    if (j < keys) top = max(top, load(scores + j * 16));
-    top = max(top, other);
-  }
-  F keep = exp2_short(mul(sub(load(max_), top), log2_scale));
-  F shift = mul(top, log2_scale), total = mul(load(sum_), keep);
-  F minus = sub(zero(), shift);
+constexpr float kMasked =
+    -1e30f;  // a score that no key has; finite, so that differences of scores never are NaN
+
+// Largest score of each row, after hiding the keys beyond its limit where `masked`.
+VL8_INLINE F largest_score(float* scores, int64_t key0, int64_t keys, F limit, bool masked) {
+  F a = all(kMasked), b = a;
   int64_t j = 0;
-  F total2 = zero();
+  if (masked) {
+    for (; j < keys; ++j) {
+      F s = choose(less(limit, all(float(key0 + j))), all(kMasked), load(scores + j * 16));
+      store(scores + j * 16, s);
+      a = max(a, s);
+    }
+    return a;
+  }
+  for (; j + 2 <= keys; j += 2) a = max(a, load(scores + j * 16)), b = max(b, load(scores + j * 16 + 16));
+  if (j < keys) a = max(a, load(scores + j * 16));
+  return max(a, b);
+}
+
+// One vector of rows: scores to probabilities, relative to 2^shift where shift is a maximum of the row that
+// may lag behind the true one by up to 2^8, so that old sums seldom have to be scaled. Returns that scale.
+template <class Core>
+VL8_INLINE F soften(const float* scores, int64_t keys, F best, F log2_scale, float* shift, float* sum_,
+                    float* probs) {
+  constexpr int kDegree = Core::kExpDegree;
+  const F old = load(shift), rise = mul(sub(best, old), log2_scale),
+          high = choose(less(rise, all(8.f)), old, best);
+  const F keep = exp2<5>(mul(sub(old, high), log2_scale)), minus = sub(zero(), mul(high, log2_scale));
+  const F factor = choose(less(rise, all(8.f)), all(1.f), keep);
+  F total = mul(load(sum_), factor), other = zero();
+  int64_t j = 0;
   for (; j + 2 <= keys; j += 2) {
-    F a = exp2_short(fma(load(scores + j * 16), log2_scale, minus));
-    F b = exp2_short(fma(load(scores + j * 16 + 16), log2_scale, minus));
-    total = add(total, a), total2 = add(total2, b);
+    F a = exp2<kDegree>(fma(load(scores + j * 16), log2_scale, minus));
+    F b = exp2<kDegree>(fma(load(scores + j * 16 + 16), log2_scale, minus));
+    total = add(total, a), other = add(other, b);
     Core::store_pair(probs, j, a, b);
   }
   if (j < keys) {
-    F a = exp2_short(fma(load(scores + j * 16), log2_scale, minus));
+    F a = exp2<kDegree>(fma(load(scores + j * 16), log2_scale, minus));
     total = add(total, a);
     Core::store_pair(probs, j, a, zero());
   }
-  store(max_, top), store(sum_, add(total, total2));
-  return keep;
+  store(shift, high), store(sum_, add(total, other));
+  return factor;
 }
 
 // out = out * keep + values x probabilities, [group][feature][16].
@@ -124,14 +123,15 @@ template <class Core>
 VL8_INLINE void add_values(const FlashPlan<Core>& p, const char* panel, const char* probs, int groups,
                            int64_t units, const float (*keep)[16], bool first, float* out) {
   const int64_t stride = p.feature_tiles * 256;
+  const int64_t tile_bytes = p.key_units / 16 * kTileBytes;
   for (int64_t tile = 0; tile < p.feature_tiles; tile += Core::kTiles) {
-    float* o = out + tile * 256;
-    Core::accumulate(panel + tile * (p.key_units / 16) * kTileBytes, (p.key_units / 16) * kTileBytes,
-                     int(min64(Core::kTiles, p.feature_tiles - tile)), probs, p.key_units * 64, groups, units,
-                     [&](int r, int v, int part, F acc) __attribute__((always_inline)) {
-                       float* to = o + v * stride + r * 16 + part * kWidth;
-                       store(to, first ? acc : fma(load(to), load(keep[v] + part * kWidth), acc));
-                     });
+    const int tiles = int(min64(Core::kTiles, p.feature_tiles - tile));
+    if (first)
+      Core::store_sums(panel + tile * tile_bytes, tile_bytes, tiles, probs, p.key_units * 64, groups, units,
+                       out + tile * 256, stride);
+    else
+      Core::add_sums(panel + tile * tile_bytes, tile_bytes, tiles, probs, p.key_units * 64, groups, units,
+                     keep, out + tile * 256, stride);
   }
 }
 
@@ -158,7 +158,7 @@ void flash(const FlashTask& t) {
   const auto p = FlashPlan<Core>::make(t.head_dim);
   char* scratch = (char*)t.scratch;
   const int64_t rows = t.row_end - t.row_begin, groups = ceil_div(rows, 16);
-  alignas(64) float max_[kFlashGroups][16], sum_[kFlashGroups][16], limit[kFlashGroups][16],
+  alignas(64) float shift[kFlashGroups][16], sum_[kFlashGroups][16], limit[kFlashGroups][16],
       keep[Core::kGroups][16];
   for (int64_t g = 0; g < groups; ++g) {
     RowSet set;
@@ -167,7 +167,7 @@ void flash(const FlashTask& t) {
       int64_t r = t.row_begin + min64(g * 16 + i, rows - 1);
       set.row[i] = t.q + r / t.group * t.q_token_stride + r % t.group * t.q_head_stride;
       limit[g][i] = t.causal ? float(t.first_key + r / t.group) : float(t.kv_len);
-      max_[g][i] = -__builtin_inff(), sum_[g][i] = 0;
+      shift[g][i] = kMasked, sum_[g][i] = 0;
     }
     Core::pack_group(set, t.head_dim, p.units, t.round_bf16, scratch + p.q + g * p.units * 64);
   }
@@ -188,11 +188,11 @@ void flash(const FlashTask& t) {
         const bool masked = float(key0 + keys - 1) > limit[g + v][0];
         char* probs = scratch + p.probs + v * p.key_units * 64;
         for (int part = 0; part < kParts; ++part) {
-          int at = part * kWidth;
-          F k = soften<Core>(scores + v * kKeyBlock * 16 + at, key0, keys, load(limit[g + v] + at), masked,
-                             all(t.scale * 1.44269504f), max_[g + v] + at, sum_[g + v] + at,
-                             (float*)probs + at);
-          store(keep[v] + at, k);
+          const int at = part * kWidth;
+          float* s = scores + v * kKeyBlock * 16 + at;
+          const F top = largest_score(s, key0, keys, load(limit[g + v] + at), masked);
+          store(keep[v] + at, soften<Core>(s, keys, top, all(t.scale * 1.44269504f), shift[g + v] + at,
+                                           sum_[g + v] + at, (float*)probs + at));
         }
         for (int64_t u = ceil_div(keys, Core::kPerUnit); u < units; ++u)
           __builtin_memset(probs + u * 64, 0, 64);

@@ -23,12 +23,18 @@ VL8_INLINE int64_t scale_run(const WeightRows& w, int64_t unit, int64_t limit, i
   return min64(limit, (*column + 1) * w.block_cols / Core::kPerUnit - unit);
 }
 
+// Scale of panel tile `tile` (of 16 rows) in scale column `column`; 1 where scales are applied at the end.
+template <class Core>
+VL8_INLINE float tile_scale(const MultiplyTask& t, int64_t tile, int64_t column) {
+  if (Core::kFoldsBlockScale || t.w.scaling != Scaling::block) return 1.f;
+  return t.w.scale[(t.row_begin + tile * 16) / t.w.block_rows * ceil_div(t.w.k, t.w.block_cols) + column];
+}
+
 // Sums of one chunk of K for all tokens. `first`: sums start here.
 template <class Core>
 VL8_INLINE void multiply_chunk(const MultiplyTask& t, int64_t unit0, int64_t units, bool first) {
   const int64_t rows = t.row_end - t.row_begin, tiles = ceil_div(rows, 16), groups = ceil_div(t.tokens, 16);
   const int64_t group_bytes = t.units * 64;
-  const bool block = !Core::kFoldsBlockScale && t.w.scaling == Scaling::block;
   for (int64_t g = 0; g < groups; g += Core::kGroups) {
     int gn = int(min64(Core::kGroups, groups - g));
     const char* x = (const char*)t.x + g * group_bytes + unit0 * 64;
@@ -40,12 +46,8 @@ VL8_INLINE void multiply_chunk(const MultiplyTask& t, int64_t unit0, int64_t uni
         int64_t column = 0, run = scale_run<Core>(t.w, unit0 + u, units - u, &column);
         bool start = first && u == 0;
         float scale[Core::kTiles];
-        for (int i = 0; i < Core::kTiles; ++i) scale[i] = 1.f;
-        if (block)
-          for (int i = 0; i < tn; ++i)
-            scale[i] =
-                t.w.scale[(t.row_begin + (tile + i) * 16) / t.w.block_rows * ceil_div(t.w.k, t.w.block_cols) +
-                          column];
+        for (int i = 0; i < Core::kTiles; ++i)
+          scale[i] = i < tn ? tile_scale<Core>(t, tile + i, column) : 1.f;
         Core::accumulate(panel + u / 16 * kTileBytes, kPanelChunks * kTileBytes, tn, x + u * 64, group_bytes,
                          gn, run, [&](int r, int v, int p, F acc) __attribute__((always_inline)) {
                            float* s = sums + (v * kTaskRows + r) * 16 + p * kWidth;

@@ -87,6 +87,25 @@ struct VectorCore : Units {
       multiply_rows<Op, 14, 2, 1>(panel, x, group_bytes, units, 0, sink);
     }
   }
+
+  // out [group][row][16] = sums, and out = out * keep [group][16] + sums; group_stride in floats.
+  VL8_INLINE void store_sums(const char* panel, int64_t tile_bytes, int tiles, const char* x,
+                             int64_t group_bytes, int groups, int64_t units, float* out,
+                             int64_t group_stride) {
+    accumulate(panel, tile_bytes, tiles, x, group_bytes, groups, units,
+               [&](int r, int v, int part, F acc) __attribute__((always_inline)) {
+                 store(out + v * group_stride + r * 16 + part * kWidth, acc);
+               });
+  }
+  VL8_INLINE void add_sums(const char* panel, int64_t tile_bytes, int tiles, const char* x,
+                           int64_t group_bytes, int groups, int64_t units, const float (*keep)[16],
+                           float* out, int64_t group_stride) {
+    accumulate(panel, tile_bytes, tiles, x, group_bytes, groups, units,
+               [&](int r, int v, int part, F acc) __attribute__((always_inline)) {
+                 float* to = out + v * group_stride + r * 16 + part * kWidth;
+                 store(to, fma(load(to), load(keep[v] + part * kWidth), acc));
+               });
+  }
 };
 
 }  // namespace

@@ -9,6 +9,10 @@ constexpr int64_t kPanelChunks = kChunkUnits / 16;  // tiles of a panel row
 VL8_INLINE int64_t min64(int64_t a, int64_t b) {
   return a < b ? a : b;
 }
+template <Number N>
+constexpr int64_t number_bytes() {
+  return N == Number::f32 ? 4 : N == Number::f16 || N == Number::bf16 ? 2 : 1;
+}
 VL8_INLINE int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
 }
@@ -30,6 +34,7 @@ VL8_INLINE void gather_tile(const RowSet& s, int64_t k0, int64_t k, bool round, 
 
 struct F32Units {
   static constexpr int64_t kPerUnit = 1;
+  static constexpr int kExpDegree = 5;  // of the exponential in attention
 
   // Token layout of one group; `units` may end inside a tile.
   static void pack_group(const RowSet& s, int64_t k, int64_t units, bool round, void* out) {
@@ -55,6 +60,8 @@ struct F32Units {
     const float* scales = block ? w.scale + row / w.block_rows * ceil_div(w.k, w.block_cols) : nullptr;
     bool whole = block && w.block_cols % 16 == 0 && k0 % 16 == 0;
     for (int64_t c = 0; c < units; c += 16, to += kTileBytes) {
+      // The same columns of the next chunk, to L2: it is needed when this chunk has been multiplied.
+      __builtin_prefetch((const char*)w.data + (at + k0 + c + kChunkUnits) * number_bytes<N>(), 0, 2);
       for (int j = 0; j < 16; j += kWidth) {
         int64_t col = k0 + c + j, left = w.k - col;
         F x = left >= kWidth ? load_number<N>(w.data, at + col)

@@ -4,9 +4,16 @@ namespace {
 
 using ExactCore = VectorCore<F32Units, FmaOp>;
 
-constexpr MatrixKernels kExactKernels = {
-    1,         1,    pack_tokens<ExactCore>, multiply<ExactCore>, gemv_bytes,
-    gemv_pack, gemv, flash_bytes<ExactCore>, flash<ExactCore>,    kGemvTokens};
+constexpr MatrixKernels kExactKernels = {1,
+                                         1,
+                                         pack_tokens<ExactCore>,
+                                         multiply<ExactCore>,
+                                         kGemvBlock,
+                                         gemv_pack,
+                                         gemv<FloatRow>,
+                                         flash_bytes<ExactCore>,
+                                         flash<ExactCore>,
+                                         kGemvTokens};
 
 constexpr KernelTable make_table(const MatrixKernels& exact, const MatrixKernels& bf16,
                                  double (*peak)(int64_t)) {

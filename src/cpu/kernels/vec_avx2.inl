@@ -84,6 +84,16 @@ VL8_INLINE F scale_by_power(F a, F n) {
   a = _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(half, bias), 23)));
   return _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(rest, bias), 23)));
 }
+// x - floor(x), and p * 2^floor(x); below -200 as at -200, where the result is 0 anyway.
+VL8_INLINE F floor_above(F x) {
+  return _mm256_floor_ps(_mm256_max_ps(_mm256_set1_ps(-200.f), x));
+}
+VL8_INLINE F fraction(F x) {
+  return _mm256_sub_ps(_mm256_max_ps(_mm256_set1_ps(-200.f), x), floor_above(x));
+}
+VL8_INLINE F scale_by_floor(F p, F x) {
+  return scale_by_power(p, floor_above(x));
+}
 VL8_INLINE F nearest(F a) {
   return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
@@ -146,6 +156,29 @@ VL8_INLINE F load_number_part(const void* data, int64_t i, int64_t n) {
   for (int b = 0; b < n * bytes && b < 8 * bytes; ++b) t[b] = ((const uint8_t*)data)[i * bytes + b];
   return load_number<N>(t, 0);
 }
+
+// 64 consecutive e4m3 as value / 256, codes of NaN as 480 / 256: Spoiled finds those.
+VL8_INLINE void load_64_e4m3(const uint8_t* p, F (&w)[8]) {
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    __m256i h = _mm256_slli_epi16(_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)p + i)), 7);
+    h = _mm256_and_si256(h, _mm256_set1_epi16(int16_t(0xbfff)));
+    w[2 * i] = _mm256_cvtph_ps(_mm256_castsi256_si128(h));
+    w[2 * i + 1] = _mm256_cvtph_ps(_mm256_extracti128_si256(h, 1));
+  }
+}
+// Remembers whether any of the codes it saw was NaN: the largest code without its sign tells.
+struct Spoiled {
+  __m256i top;
+  VL8_INLINE Spoiled none() { return {_mm256_setzero_si256()}; }
+  __attribute__((always_inline)) void see_64(const uint8_t* p) {
+    __m256i a = _mm256_loadu_si256((const __m256i*)p), b = _mm256_loadu_si256((const __m256i*)p + 1);
+    top = _mm256_max_epu8(top, _mm256_max_epu8(_mm256_add_epi8(a, a), _mm256_add_epi8(b, b)));
+  }
+  __attribute__((always_inline)) bool any() const {
+    return _mm256_movemask_epi8(_mm256_cmpeq_epi8(top, _mm256_set1_epi8(char(0xfe)))) != 0;
+  }
+};
 
 struct G {
   F v[2];

@@ -79,6 +79,13 @@ VL8_INLINE F magnitude(F a) {
 VL8_INLINE F scale_by_power(F a, F n) {
   return _mm512_scalef_ps(a, n);
 }
+// x - floor(x), and p * 2^floor(x) for any x: two instructions in all.
+VL8_INLINE F fraction(F x) {
+  return _mm512_reduce_ps(x, 1);
+}
+VL8_INLINE F scale_by_floor(F p, F x) {
+  return _mm512_scalef_ps(p, x);
+}
 VL8_INLINE F nearest(F a) {
   return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
@@ -141,6 +148,29 @@ VL8_INLINE F load_number_part(const void* data, int64_t i, int64_t n) {
   if constexpr (N == Number::e4m3) return from_e4m3(_mm_maskz_loadu_epi8(m, (const uint8_t*)data + i));
   if constexpr (N == Number::e5m2) return from_e5m2(_mm_maskz_loadu_epi8(m, (const uint8_t*)data + i));
 }
+
+// 64 consecutive e4m3 as value / 256, codes of NaN as 480 / 256: Spoiled finds those.
+VL8_INLINE void load_64_e4m3(const uint8_t* p, F (&w)[4]) {
+#pragma GCC unroll 2
+  for (int i = 0; i < 2; ++i) {
+    __m512i h = _mm512_slli_epi16(_mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i*)p + i)), 7);
+    h = _mm512_and_si512(h, _mm512_set1_epi16(int16_t(0xbfff)));
+    w[2 * i] = _mm512_cvtph_ps(_mm512_castsi512_si256(h));
+    w[2 * i + 1] = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(h, 1));
+  }
+}
+// Remembers whether any of the codes it saw was NaN: the largest code without its sign tells.
+struct Spoiled {
+  __m512i top;
+  VL8_INLINE Spoiled none() { return {_mm512_setzero_si512()}; }
+  __attribute__((always_inline)) void see_64(const uint8_t* p) {
+    __m512i q = _mm512_loadu_si512(p);
+    top = _mm512_max_epu8(top, _mm512_add_epi8(q, q));
+  }
+  __attribute__((always_inline)) bool any() const {
+    return _mm512_cmpeq_epu8_mask(top, _mm512_set1_epi8(char(0xfe))) != 0;
+  }
+};
 
 // A group of 16 lanes of 4 bytes, whatever the vector width.
 struct G {

@@ -84,6 +84,18 @@ VL8_INLINE F scale_by_power(F a, F n) {
   M i = __builtin_convertvector(n, M), half = i >> 1;
   return a * F((half + 127) << 23) * F((i - half + 127) << 23);
 }
+// x - floor(x), and p * 2^floor(x); below -200 as at -200, where the result is 0 anyway.
+VL8_INLINE F floor_above(F x) {
+  x = max(all(-200.f), x);
+  F n = __builtin_convertvector(__builtin_convertvector(x, M), F);
+  return n > x ? n - 1 : n;
+}
+VL8_INLINE F fraction(F x) {
+  return max(all(-200.f), x) - floor_above(x);
+}
+VL8_INLINE F scale_by_floor(F p, F x) {
+  return scale_by_power(p, floor_above(x));
+}
 VL8_INLINE F nearest(F a) {  // |a| < 2^22, ties to even
   F big = copy_sign(all(0x1.8p23f), a);
   return (a + big) - big;
@@ -136,6 +148,16 @@ VL8_INLINE F load_number(const void* data, int64_t i) {
   if constexpr (N == Number::f32) return load((const float*)data + i);
   return load_number_part<N>(data, i, 16);
 }
+
+// 64 consecutive e4m3 as value / 256. Other sets cannot afford to look for NaN here and use Spoiled for that.
+VL8_INLINE void load_64_e4m3(const uint8_t* p, F (&w)[4]) {
+  for (int i = 0; i < 4; ++i) w[i] = load_number<Number::e4m3>(p, i * 16) * all(1.f / 256);
+}
+struct Spoiled {
+  VL8_INLINE Spoiled none() { return {}; }
+  void see_64(const uint8_t*) {}
+  bool any() const { return false; }
+};
 
 struct G {
   F v[1];
