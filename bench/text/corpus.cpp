@@ -75,7 +75,7 @@ class Writer {
   std::string chinese(size_t bytes) {
     std::string out;
     while (out.size() < bytes) {
-      for (size_t words = 2 + random_() % 6; words-- > 0;) out += pick(starts_[size_t(Script::han)]);
+      for (size_t words = 2 + random_() % 6; words-- > 0;) out += word(Script::han, 0);
       out += chance(0.3) ? "。" : chance(0.1) ? "\n" : "，";
     }
     return out;
@@ -116,14 +116,28 @@ class Writer {
     double rank = std::pow(1 - u * (1 - std::pow(n, -0.1)), -10.0) - 1;
     return from[std::min(size_t(rank), from.size() - 1)];
   }
+  // Prose comes back to its words: 60 to 80 % of them are among the 300 before (measured on manuals and
+  // sources). Draws from the law above repeat about a third by themselves; half of the rest are taken from
+  // the last 300 here.
   std::string word(Script s, double longer) {
+    auto& recent = recent_[size_t(s)];
+    if (recent.size() == 300 && chance(0.5)) return recent[random_() % 300];
+    std::string w = new_word(s, longer);
+    if (recent.size() < 300)
+      recent.push_back(w);
+    else
+      recent[oldest_[size_t(s)]++ % 300] = w;
+    return w;
+  }
+  std::string new_word(Script s, double longer) {
     std::string w = pick(starts_[size_t(s)]);
     while (chance(longer)) w += pick(s == Script::latin ? ends_[size_t(s)] : starts_[size_t(s)]);
     return w;
   }
 
   std::mt19937_64 random_;
-  std::vector<std::string> starts_[7], ends_[7];
+  std::vector<std::string> starts_[7], ends_[7], recent_[7];
+  size_t oldest_[7] = {};
 };
 }  // namespace
 

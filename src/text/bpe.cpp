@@ -69,17 +69,20 @@ bool Bpe::prepare_fast_path(std::span<const Merge> merges, std::span<const std::
     total_bytes += b.size();
   };
   for (TokenId id : byte_ids_) made[size_t(id)] = true, add(id);
+  for (const Merge& m : merges) origins_[size_t(m.left)].goes_left = origins_[size_t(m.right)].goes_right = 1;
   for (uint32_t rank = 0; rank < merges.size(); ++rank) {
     const Merge& m = merges[rank];
     if (made[size_t(m.result)] || !made[size_t(m.left)] || !made[size_t(m.right)]) return false;
     if (bytes[size_t(m.result)].size() > UINT16_MAX) return false;
     made[size_t(m.result)] = true;
-    origins_[size_t(m.result)] = {uint32_t(m.left), uint32_t(m.right), rank + 1};
+    Origin& o = origins_[size_t(m.result)];
+    o.left = uint32_t(m.left), o.right = uint32_t(m.right), o.born = rank + 1;
     bool parts_whole = length_[size_t(m.left)] && length_[size_t(m.right)];
     if (parts_whole && border_holds(m.left, m.right, rank + 1)) add(m.result);
   }
   if (total_bytes > TokenTrie::kMaxBytes) return false;
-  trie_ = TokenTrie(std::move(whole));
+  TokenTrie::sort(whole);
+  trie_ = TokenTrie(whole);
   return true;
 }
 
@@ -87,24 +90,26 @@ bool Bpe::prepare_fast_path(std::span<const Merge> merges, std::span<const std::
 // lay next to each other at the border, a merge of them with a rank below that of the merge that ended this
 // (`limit`, 1 + rank) would have come first. At equal rank the leftmost place goes first: that is inside
 // `left`, but before `right`.
+// Which side was merged last is a coin's toss, so it is chosen without a branch.
 inline bool Bpe::border_holds(TokenId left, TokenId right, uint32_t limit) const {
-  for (;;) {
-    Origin a = origins_[size_t(left)], b = origins_[size_t(right)];
-    if (a.born == 0 && b.born == 0) return true;
-    if (a.born > b.born) {
-      left = TokenId(a.right);
-      limit = uint32_t(a.born);
-    } else {
-      right = TokenId(b.left);
-      limit = uint32_t(b.born) + 1;
-    }
+  Origin a = origins_[size_t(left)], b = origins_[size_t(right)];
+  while (a.born != 0 || b.born != 0) {
+    bool undo_left = a.born > b.born;
+    limit = undo_left ? uint32_t(a.born) : uint32_t(b.born) + 1;
+    left = undo_left ? TokenId(a.right) : left;
+    right = undo_left ? right : TokenId(b.left);
+    a = origins_[size_t(left)];
+    b = origins_[size_t(right)];
+    if (!(a.goes_left & b.goes_right)) continue;
     uint32_t r = rank(left, right);
     if (r != kNoRank && r + 1 < limit) return false;
   }
+  return true;
 }
 
-inline bool Bpe::neighbours(TokenId left, TokenId right) const {
-  return rank(left, right) == kNoRank && border_holds(left, right, kNoRank);
+bool Bpe::neighbours(TokenId left, TokenId right) const {
+  bool may_merge = origins_[size_t(left)].goes_left & origins_[size_t(right)].goes_right;
+  return !(may_merge && rank(left, right) != kNoRank) && border_holds(left, right, kNoRank);
 }
 
 size_t Bpe::encode(std::string_view piece, TokenId* out, BpeWork& work) const {

@@ -20,7 +20,7 @@
 
 namespace vl8 {
 
-constexpr int kTokenIdBits = 21;
+constexpr int kTokenIdBits = 20;
 constexpr TokenId kMaxTokenId =
     (1 << kTokenIdBits) - 2;  // largest id accepted in a file; one more marks "none"
 constexpr uint32_t kMaxMerges = (1u << 22) - 2;
@@ -66,10 +66,12 @@ class Bpe {
 
  private:
   static constexpr uint32_t kNoRank = UINT32_MAX;
-  // How a token came to be; 8 bytes. Bytes have no merge: born 0.
+  // How a token came to be, in 8 bytes. Bytes have no merge: born 0. Most tokens are part of no merge on one
+  // side or both, so most borders need no look-up.
   struct Origin {
     uint64_t left : kTokenIdBits = 0, right : kTokenIdBits = 0;
-    uint64_t born : 22 = 0;  // 1 + rank of its merge
+    uint64_t born : 22 = 0;                          // 1 + rank of its merge
+    uint64_t goes_left : 1 = 0, goes_right : 1 = 0;  // the left or right part of some merge
   };
   uint32_t rank(TokenId left, TokenId right) const;  // kNoRank if the pair has no merge
   bool prepare_fast_path(std::span<const Merge> merges, std::span<const std::string_view> bytes);
@@ -79,13 +81,13 @@ class Bpe {
 
   std::array<TokenId, 256> byte_ids_{};
   std::vector<TokenId> result_of_rank_;
-  std::vector<uint64_t> slots_;    // open addressing: left << 43 | right << 22 | rank
+  LargeVector<uint64_t> slots_;    // open addressing: left << 42 | right << 22 | rank
   std::vector<uint64_t> present_;  // a bit per hash of a pair that has a merge; most pairs end here
   uint64_t mask_ = 0;
   int shift_ = 0;
 
   bool fast_ = false;
-  std::vector<Origin> origins_;   // by id
+  LargeVector<Origin> origins_;   // by id
   std::vector<uint16_t> length_;  // by id, in bytes; 0: not a token that merging can give
   TokenTrie trie_;
 };

@@ -62,12 +62,13 @@ struct PieceKey {
   uint64_t hash;
 };
 
-// Memory of one running encode call. The cache is for pieces of several tokens: 4096 entries are 256 KiB.
+// Memory of one running encode call. The cache is for pieces of several tokens; its 2 MiB
+// are more than worth their place on text that comes back to its words.
 struct EncoderScratch {
-  static constexpr size_t kCacheEntries = 16384;
+  static constexpr size_t kCacheEntries = 32768;
   EncoderScratch() : cache(kCacheEntries) {}
 
-  std::vector<CachedPiece> cache;
+  LargeVector<CachedPiece> cache;
   BpeWork work;
   IdBuffer ids;
   std::string normal;

@@ -241,9 +241,12 @@ Value urlencode(Run& run, const Value& v, Args& args) {
     std::string out;
     for (char c : s) {
       bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-      if (plain || std::string_view("_.-~").find(c) != std::string_view::npos || (c == '/' && !query)) out += c;
-      else if (c == ' ' && query) out += '+';
-      else out += fmt::format("%{:02X}", uint8_t(c));
+      if (plain || std::string_view("_.-~").find(c) != std::string_view::npos || (c == '/' && !query))
+        out += c;
+      else if (c == ' ' && query)
+        out += '+';
+      else
+        out += fmt::format("%{:02X}", uint8_t(c));
     }
     return out;
   };

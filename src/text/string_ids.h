@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <cstring>
 #include <string_view>
-#include <vector>
 
-#include "text/bpe.h"
+#include "text/large_vector.h"
+#include "text/token_id.h"
 
 namespace vl8 {
 
@@ -46,36 +46,42 @@ inline uint64_t hash_bytes(std::string_view s) {
 
 class StringIds {
  public:
-  explicit StringIds(size_t expected) : slots_(std::bit_ceil(expected * 2 + 16)), mask_(slots_.size() - 1) {}
+  explicit StringIds(size_t expected) : slots_(std::bit_ceil(expected * 2 + 16)), mask_(slots_.size() - 1) {
+    entries_.reserve(expected);
+  }
 
   // False if the string is there already. At most `expected` strings may be added.
   bool add(std::string_view s, TokenId id) {
     uint64_t h = hash_bytes(s);
     for (uint64_t at = h & mask_;; at = (at + 1) & mask_) {
-      Slot& slot = slots_[at];
-      if (slot.id < 0) {
-        slot = {s, uint32_t(h >> 32), id};
+      if (slots_[at] == 0) {
+        entries_.push_back({s, id});
+        slots_[at] = (h & kTag) | entries_.size();
         return true;
       }
-      if (slot.tag == uint32_t(h >> 32) && slot.text == s) return false;
+      if (matches(slots_[at], h, s)) return false;
     }
   }
-  TokenId find(std::string_view s) const {  // -1 if absent
-    uint64_t h = hash_bytes(s);
-    for (uint64_t at = h & mask_;; at = (at + 1) & mask_) {
-      const Slot& slot = slots_[at];
-      if (slot.id < 0) return -1;
-      if (slot.tag == uint32_t(h >> 32) && slot.text == s) return slot.id;
-    }
+  TokenId find(std::string_view s) const { return find(s, hash_bytes(s)); }  // -1 if absent
+  // The same in two steps, for many look-ups at a time: prefetch(hash_bytes(s)) for all, then find for all.
+  void prefetch(uint64_t h) const { __builtin_prefetch(&slots_[h & mask_]); }
+  TokenId find(std::string_view s, uint64_t h) const {
+    for (uint64_t at = h & mask_; slots_[at] != 0; at = (at + 1) & mask_)
+      if (matches(slots_[at], h, s)) return entries_[(slots_[at] & ~kTag) - 1].id;
+    return -1;
   }
 
  private:
-  struct Slot {
+  static constexpr uint64_t kTag = ~uint64_t(0) << 32;
+  struct Entry {
     std::string_view text;
-    uint32_t tag = 0;
-    TokenId id = -1;
+    TokenId id;
   };
-  std::vector<Slot> slots_;
+  bool matches(uint64_t slot, uint64_t h, std::string_view s) const {
+    return ((slot ^ h) & kTag) == 0 && entries_[(slot & ~kTag) - 1].text == s;
+  }
+  LargeVector<uint64_t> slots_;  // upper half of the hash, then 1 + index into entries_; 0: empty
+  LargeVector<Entry> entries_;
   uint64_t mask_;
 };
 

@@ -16,12 +16,14 @@ uint64_t leading_bytes(std::string_view s) {
   return __builtin_bswap64(word);
 }
 
-void sort_by_bytes(std::vector<TokenTrie::Entry>& entries) {
+}  // namespace
+
+void TokenTrie::sort(std::vector<Entry>& entries) {
   struct Keyed {
     uint64_t key;
-    TokenTrie::Entry entry;
+    Entry entry;
   };
-  std::vector<Keyed> keyed;
+  LargeVector<Keyed> keyed;
   keyed.reserve(entries.size());
   for (const auto& e : entries) keyed.push_back({leading_bytes(e.bytes), e});
   std::sort(keyed.begin(), keyed.end(), [](const Keyed& a, const Keyed& b) {
@@ -29,10 +31,8 @@ void sort_by_bytes(std::vector<TokenTrie::Entry>& entries) {
   });
   for (size_t i = 0; i < entries.size(); ++i) entries[i] = keyed[i].entry;
 }
-}  // namespace
 
-TokenTrie::TokenTrie(std::vector<Entry> entries) : two_(256 * 256) {
-  sort_by_bytes(entries);
+TokenTrie::TokenTrie(std::span<const Entry> entries) : two_(256 * 256) {
   nodes_.reserve(entries.size() * 5 / 2);
   nodes_.emplace_back();
   labels_.push_back(0);
@@ -68,21 +68,24 @@ void TokenTrie::build(std::span<const Entry> entries, size_t depth, uint32_t nod
     build(entries.subspan(ends[c], ends[c + 1] - ends[c]), depth + 1, first + c);
 }
 
+// Without a branch that depends on where the byte is: how the walk goes on is hard enough to predict.
 inline uint32_t TokenTrie::child(Node node, uint8_t byte) const {
-  if (node.children <= 8) {  // one line of memory, or two
-    for (uint32_t i = 0; i < node.children; ++i)
-      if (nodes_[node.first + i].label == byte) return uint32_t(node.first) + i;
-    return 0;
-  }
   const uint8_t* labels = labels_.data() + node.first;
-  __m128i wanted = _mm_set1_epi8(char(byte));
-  for (uint32_t at = 0; at < node.children; at += 16) {
+  const __m128i wanted = _mm_set1_epi8(char(byte));
+  auto among = [&](uint32_t at) {
     __m128i found = _mm_cmpeq_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(labels + at)), wanted);
-    if (uint32_t bits = uint32_t(_mm_movemask_epi8(found))) {
-      uint32_t i = at + uint32_t(std::countr_zero(bits));
-      return i < node.children ? uint32_t(node.first) + i : 0;
-    }
+    return uint32_t(_mm_movemask_epi8(found));
+  };
+  uint32_t children = uint32_t(node.children);
+  if (children <= 16) [[likely]] {
+    uint32_t bits = among(0) & ((1u << children) - 1);
+    return bits ? uint32_t(node.first) + uint32_t(std::countr_zero(bits)) : 0;
   }
+  for (uint32_t at = 0; at < children; at += 16)
+    if (uint32_t bits = among(at)) {
+      uint32_t i = at + uint32_t(std::countr_zero(bits));
+      return i < children ? uint32_t(node.first) + i : 0;
+    }
   return 0;
 }
 
@@ -93,7 +96,9 @@ TokenTrie::Found TokenTrie::longest(std::string_view text, size_t max_bytes) con
   uint32_t node = n < 2 ? 0 : two_[size_t(uint8_t(text[0])) * 256 + uint8_t(text[1])];
   for (size_t i = 2; node; ++i) {
     Node at = nodes_[node];
-    if (at.token_plus1) found = {TokenId(at.token_plus1) - 1, uint32_t(i)};
+    bool ends = at.token_plus1 != 0;
+    found.id = ends ? TokenId(at.token_plus1) - 1 : found.id;
+    found.bytes = ends ? uint32_t(i) : found.bytes;
     if (i == n) break;
     node = child(at, uint8_t(text[i]));
   }

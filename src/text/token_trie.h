@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "text/large_vector.h"
 #include "text/token_id.h"
 
 namespace vl8 {
@@ -19,7 +20,9 @@ class TokenTrie {
   };
   TokenTrie() = default;
   static constexpr size_t kMaxBytes = (size_t(1) << 24) - 2;
-  explicit TokenTrie(std::vector<Entry> entries);  // at most kMaxBytes in all; the views are read here only
+  // `sorted` by `sort`; at most kMaxBytes in all. The views are read here only.
+  explicit TokenTrie(std::span<const Entry> sorted);
+  static void sort(std::vector<Entry>& entries);
 
   struct Found {
     TokenId id = -1;  // -1: none
@@ -45,7 +48,7 @@ class TokenTrie {
   void build(std::span<const Entry> entries, size_t depth, uint32_t node);
   uint32_t child(Node node, uint8_t byte) const;  // 0: none
 
-  std::vector<Node> nodes_;      // node 0 is the root
+  LargeVector<Node> nodes_;      // node 0 is the root
   std::vector<uint8_t> labels_;  // by node, again, for searching many children at once; 16 more at the end
   std::vector<uint32_t> two_;    // by the first two bytes: the node, or 0
 };

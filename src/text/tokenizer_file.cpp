@@ -112,6 +112,7 @@ class Reader {
       fail_input("{} has more than {} entries", model.at("vocab"), kMaxTokenId);
     StringIds& ids = vocabulary_.emplace(count);
     out_.tokens.reserve(count);
+    written_.reserve(count);
     for (auto [key, value] : vocab) {
       if (key.empty() || key.size() > kMaxTokenLength)
         fail_input("{}: an entry has {} bytes; 1 to {} are accepted", model.at("vocab"), key.size(),
@@ -124,6 +125,8 @@ class Reader {
       if (size_t(id) < out_.tokens.size() && out_.tokens[size_t(id)].present)
         fail_input("{}: id {} occurs twice, the second time for \"{}\"", model.at("vocab"), id, shown(key));
       if (!ids.add(key, id)) fail_input("{}: \"{}\" occurs twice", model.at("vocab"), shown(key));
+      if (size_t(id) >= written_.size()) written_.resize(size_t(id) + 1);
+      written_[size_t(id)] = key;
       put_token(id, key);
     }
     out_.base_tokens = count;
@@ -135,29 +138,52 @@ class Reader {
     }
   }
 
+  // A merge on its way: the table of the vocabulary is larger than the caches, so its lines are asked for
+  // ahead of use.
+  struct Pending {
+    std::string_view left, right;
+    uint64_t left_hash, right_hash;
+  };
+
   void read_merges(const Node& model) {
-    const StringIds& ids = *vocabulary_;
     dom::array merges;
     auto e = model.find("merges");
     if (!e || e->get(merges)) fail_input("{} must be an array", model.at("merges"));
     if (merges.size() > kMaxMerges) fail_input("{} has more than {} entries", model.at("merges"), kMaxMerges);
     out_.merges.reserve(merges.size());
-    std::string joined;
+    std::vector<Pending> batch;
+    size_t index = 0;
     for (dom::element entry : merges) {
-      auto [left, right] = merge_parts(model, entry);
-      joined.assign(left).append(right);
-      Merge m{ids.find(left), ids.find(right), ids.find(joined)};
-      if (m.left < 0 || m.right < 0 || m.result < 0)
-        fail_input("{}[{}]: \"{}\" is not in the vocabulary", model.at("merges"), out_.merges.size(),
-                   shown(m.left < 0    ? left
-                         : m.right < 0 ? right
-                                       : std::string_view(joined)));
-      out_.merges.push_back(m);
+      auto [left, right] = merge_parts(model, entry, index++);
+      batch.push_back({left, right, hash_bytes(left), hash_bytes(right)});
+      vocabulary_->prefetch(batch.back().left_hash);
+      vocabulary_->prefetch(batch.back().right_hash);
+      if (batch.size() == 32) finish(model, batch);
     }
+    finish(model, batch);
     check_distinct(model);
   }
 
-  std::pair<std::string_view, std::string_view> merge_parts(const Node& model, dom::element entry) const {
+  void finish(const Node& model, std::vector<Pending>& batch) {
+    for (const Pending& p : batch) {
+      joined_.assign(p.left).append(p.right);
+      Merge m{vocabulary_->find(p.left, p.left_hash), vocabulary_->find(p.right, p.right_hash), -1};
+      // As a rule each merge makes the token after that of the merge before.
+      size_t next = out_.merges.empty() ? written_.size() : size_t(out_.merges.back().result) + 1;
+      m.result =
+          next < written_.size() && written_[next] == joined_ ? TokenId(next) : vocabulary_->find(joined_);
+      if (m.left < 0 || m.right < 0 || m.result < 0)
+        fail_input("{}[{}]: \"{}\" is not in the vocabulary", model.at("merges"), out_.merges.size(),
+                   shown(m.left < 0    ? p.left
+                         : m.right < 0 ? p.right
+                                       : std::string_view(joined_)));
+      out_.merges.push_back(m);
+    }
+    batch.clear();
+  }
+
+  std::pair<std::string_view, std::string_view> merge_parts(const Node& model, dom::element entry,
+                                                            size_t index) const {
     std::string_view s;
     dom::array pair;
     if (!entry.get(s)) {
@@ -168,7 +194,7 @@ class Reader {
       std::string_view left, right;
       if (!pair.at(0).get(left) && !pair.at(1).get(right)) return {left, right};
     }
-    fail_input("{}[{}] must be \"a b\" or [\"a\", \"b\"]", model.at("merges"), out_.merges.size());
+    fail_input("{}[{}] must be \"a b\" or [\"a\", \"b\"]", model.at("merges"), index);
   }
 
   void check_distinct(const Node& model) const {
@@ -303,7 +329,9 @@ class Reader {
 
   const Node& root_;
   TokenizerFile& out_;
-  std::optional<StringIds> vocabulary_;  // as written in the file
+  std::optional<StringIds> vocabulary_;    // as written in the file
+  std::vector<std::string_view> written_;  // the same by id
+  std::string joined_;
 };
 }  // namespace
 

@@ -5,8 +5,8 @@
 #include <bit>
 #include <cstdint>
 #include <string_view>
-#include <vector>
 
+#include "text/large_vector.h"
 #include "text/string_ids.h"
 #include "text/token_id.h"
 
@@ -60,7 +60,7 @@ class WholeTokens {
     uint32_t b;
     uint32_t id : 24, length : 8;  // length 0: empty
   };
-  std::vector<Slot> slots_;
+  LargeVector<Slot> slots_;
   size_t mask_;
 };
 
