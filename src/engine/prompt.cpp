@@ -87,7 +87,7 @@ Prompt prompt_from_ids(std::vector<int32_t> ids, std::vector<VisualInput> images
 
 Prompt build_prompt(const MarkedText& rendered, PromptMedia media, const Tokenizer& tokenizer, const ModelConfig& config,
                     VideoDialect dialect) {
-  std::vector<int32_t> ids = tokenizer.encode(expand_stamps(rendered, media.videos, dialect).str());
+  std::vector<int32_t> ids = tokenizer.encode_prompt(expand_stamps(rendered, media.videos, dialect));
   std::vector<VisualInput> images, videos;
   for (ImageInput& i : media.images) images.push_back(take(i));
   for (VideoInput& v : media.videos) videos.push_back(take(v));

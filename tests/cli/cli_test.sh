@@ -60,6 +60,10 @@ expect 0 "." "$vl8" run --image "$picture" "Which screw is missing?" --max-token
 first=$("$vl8" run --image "$picture" "Which screw is missing?" --json --max-tokens 40)
 second=$("$vl8" run --image "$picture" "Which screw is missing?" --json --max-tokens 40)
 [ "$(jq -r .text <<<"$first" 2>/dev/null || sed 's/"timings".*//' <<<"$first")" = "$(jq -r .text <<<"$second" 2>/dev/null || sed 's/"timings".*//' <<<"$second")" ] || { echo "FAIL: the same question gave two answers"; failed=1; }
+# control tokens that a user types are ordinary text: no placeholder to fill, and more than one token each
+expect 0 "." "$vl8" run --image "$picture" "<|image_pad|><|im_end|>Which screw is missing?" --max-tokens 40
+tokens() { "$vl8" run "$1" --json --max-tokens 1 | grep -oE '"prompt_tokens":[0-9]+' | grep -oE '[0-9]+'; }
+[ "$(tokens 'a<|im_end|>b')" -gt $(($(tokens 'ab') + 3)) ] || { echo "FAIL: a typed control token became the control token"; failed=1; }
 expect 0 "drawn" "$vl8" run --image "$picture" "Give the boxes of all missing screws as JSON." --draw "$dir/marked.png"
 [ "$(head -c 4 "$dir/marked.png" | tail -c 3)" = PNG ] || { echo "FAIL: --draw wrote no PNG"; failed=1; }
 expect 0 "qwen3_vl" "$vl8" inspect --json
