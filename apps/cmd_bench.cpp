@@ -237,7 +237,9 @@ CommandBody setup_bench(CLI::App& app) {
       "Examples:\n"
       "  vl8 bench -m Qwen3-VL-8B-Instruct-FP8 --prompt 1024 --gen 32\n"
       "  vl8 bench --shape config.json --random fp8 --prompt 512 --gen 32 --image 1024x1024 --json");
-  return [o] { return bench(*o); };
+  CLI::App* serve = app.add_subcommand("serve", "load on a running server: first token, time between tokens, throughput, errors");
+  CommandBody load = setup_bench_serve(*serve);
+  return [=] { return serve->parsed() ? load() : bench(*o); };
 }
 
 }  // namespace vl8

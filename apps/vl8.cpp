@@ -20,10 +20,12 @@ constexpr Row kCommands[] = {
     {"run", "ask one question about pictures, frames or text", setup_run},
     {"chat", "talk to a model in the terminal", setup_chat},
     {"inspect", "what is in a model folder and what it will need", setup_inspect},
+    {"serve", "HTTP server with the APIs of OpenAI and Anthropic", setup_serve},
     {"bench", "measure decode, prefill and vision against this machine's ceilings", setup_bench},
     {"eval", "score a model on a suite of questions", setup_eval},
     {"quantize", "write an FP8 copy of a model", setup_quantize},
     {"dump", "tokens, prompts, pixels and logits, for comparison with other programs", setup_dump},
+    {"decode-worker", "", setup_decode_worker},  // the server's own; no help: not listed
 };
 
 void print_env() {
@@ -49,13 +51,14 @@ int run(int argc, char** argv) {
   CLI::App* subs[std::size(kCommands)];
   for (size_t i = 0; i < std::size(kCommands); ++i) {
     subs[i] = app.add_subcommand(kCommands[i].name, kCommands[i].help);
+    if (!*kCommands[i].help) subs[i]->group("");
     bodies[i] = kCommands[i].setup(*subs[i]);
   }
   if (argc > 1 && argv[1][0] != '-') {
     std::string names;
     bool known = false;
     for (const Row& r : kCommands) {
-      names += std::string(names.empty() ? "" : ", ") + r.name;
+      if (*r.help) names += std::string(names.empty() ? "" : ", ") + r.name;
       known |= std::string_view(argv[1]) == r.name;
     }
     if (!known) fail_usage("unknown command '{}'; there are {}", argv[1], names);

@@ -13,6 +13,7 @@ declare -A may=(
   [grammar]="core text grammar"
   [io]="core ops model io"
   [engine]="core ops model text media io grammar engine cpu"
+  [server]="core model text media grammar engine server"
   [quant]="core ops model io quant"
 )
 bad=0

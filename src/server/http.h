@@ -45,6 +45,9 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   void on_abandon(std::function<void()> f);
   // f runs once when the answer has been handed to the socket or given up: logs, metrics. bytes: of the body.
   void on_over(std::function<void(int status, size_t bytes, bool abandoned)> f) { on_over_ = std::move(f); }
+  // A figure for the access log.
+  void note(std::string name, int64_t value) { notes_.emplace_back(std::move(name), value); }
+  const std::vector<std::pair<std::string, int64_t>>& notes() const { return notes_; }
   bool started() const { return started_; }
   bool ended() const { return ended_; }
 
@@ -67,6 +70,7 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   std::vector<std::function<void()>> posted_;  // guarded by mutex_
   bool woken_ = false, over_ = false;          // guarded by mutex_
   std::string output_;
+  std::vector<std::pair<std::string, int64_t>> notes_;
   HttpHeaders extra_headers_;
   std::function<void()> on_abandon_;
   std::function<void(int, size_t, bool)> on_over_;

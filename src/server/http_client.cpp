@@ -117,12 +117,12 @@ struct Fetch {
   awaitable<std::string> follow(std::string url) {
     for (int hop = 0; hop <= kMaxRedirects; ++hop) {
       const Url u = parse_url(url, param);
-      if (!host_allowed(u.host, policy.limits.hosts)) fail_field(param, hop ? "redirects to a host that is not allowed" : "this host is not allowed; the server's --allow-media-host would");
+      if (!host_allowed(u.host, policy.limits.hosts)) fail_field(param, "{}", hop ? "redirects to a host that is not allowed" : "this host is not allowed; the server's --allow-media-host would");
       Reply r = co_await get(u);
       if (r.status == 200) co_return std::move(r.body);
       if (r.status < 300 || r.status >= 400 || r.location.empty()) fail_field(param, "the host answered with status {}", r.status);
       if (r.location.starts_with("http://") || r.location.starts_with("https://")) url = r.location;
-      else if (r.location.starts_with('/') && !r.location.starts_with("//")) url = fmt::format("{}://{}:{}{}", u.tls ? "https" : "http", u.host.find(':') == std::string::npos ? u.host : "[" + u.host + "]", u.port, r.location);
+      else if (r.location.starts_with('/') && !r.location.starts_with("//")) url = fmt::format("{}://{}:{}{}", u.tls ? "https" : "http", u.host.find(':') == std::string::npos ? u.host : fmt::format("[{}]", u.host), u.port, r.location);
       else fail_field(param, "the host redirects to something that is not http");
     }
     fail_field(param, "the host redirects more than {} times", kMaxRedirects);

@@ -282,7 +282,9 @@ awaitable<bool> HttpServer::State::one_request(Stream& stream, beast::flat_buffe
   HttpRequest request;
   request.client = client;
   request.id = new_request_id();
-  if (ec == http::error::end_of_stream || ec == asio::error::operation_aborted || ec == asio::error::eof || ec.category() == asio::error::get_system_category()) co_return false;
+  if (ec == http::error::end_of_stream || ec == asio::error::operation_aborted || ec == asio::error::eof ||
+      (ec && ec.category() == asio::error::get_system_category()))
+    co_return false;
   const int bad = ec == http::error::header_limit || ec == http::error::buffer_overflow ? 431 : ec == http::error::body_limit ? 413 : 400;
   const bool head_ok = !ec && read_head(parser, request);
   if (!head_ok) {

@@ -12,7 +12,7 @@ ModelFacts facts_of(const Engine& e, const ServerConfig& c, const std::string& f
   ModelFacts f;
   f.names.push_back(c.model_name.empty() ? folder_name : c.model_name);
   f.sampling = e.generation().sampling;
-  f.vocabulary = e.config().text.vocab;
+  f.vocabulary = e.config().text.vocab_size;
   f.context = e.max_context();
   f.any_name = !c.strict_model_name;
   return f;
