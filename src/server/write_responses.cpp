@@ -17,7 +17,8 @@ class ResponsesWriter : public BlockWriter {
   }
 
   std::string begin() override {
-    return event("response.created", {{"response", response("in_progress")}}) + event("response.in_progress", {{"response", response("in_progress")}});
+    std::string out = event("response.created", {{"response", response("in_progress")}});  // one by one: events are numbered
+    return out += event("response.in_progress", {{"response", response("in_progress")}});
   }
 
   std::string end() override {
@@ -61,7 +62,8 @@ class ResponsesWriter : public BlockWriter {
     } else if (b == Block::text) {
       e["text"] = text;
       e["logprobs"] = Json::array();
-      out = event("response.output_text.done", std::move(e)) + part_event("response.content_part.done", text_part(text, {}));
+      out = event("response.output_text.done", std::move(e));
+      out += part_event("response.content_part.done", text_part(text, {}));
       items_.push_back(message_item(id_, text, {}));
     } else {
       e["name"] = call->name;

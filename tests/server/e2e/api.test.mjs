@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { after, before, test } from 'node:test';
-import { Server, ask, events, picture } from './harness.mjs';
+import { Server, ask, events, eventually, picture } from './harness.mjs';
 
 let server;
 before(async () => { server = await Server.start(); });
@@ -145,7 +145,7 @@ test('models, health, version, metrics, methods, ids', async () => {
   assert.equal(r.headers.get('x-request-id'), 'mine-1');
   assert.equal(r.headers.get('traceparent'), '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01');
   await r.json();
-  assert.match(server.log, /mine-1 .*\/v1\/chat\/completions 200 .*prompt_tokens=\d+.*trace=4bf92f3577b34da6a3ce929d0e0e4736/);
+  await eventually(() => /mine-1 .*\/v1\/chat\/completions 200 .*prompt_tokens=\d+.*trace=4bf92f3577b34da6a3ce929d0e0e4736/.test(server.log));
   assert.ok((await server.metric('vllm:generation_tokens_total')) > 0);
   assert.ok((await server.metric('vllm:time_to_first_token_seconds_count')) > 0);
 });
