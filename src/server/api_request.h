@@ -28,7 +28,7 @@ struct ToolOptions {
 };
 
 // What the text of the answer must be.
-struct OutputFormat {
+struct AnswerFormat {
   enum class Kind : uint8_t { text, json_object, json_schema, regex, choice, grammar } kind = Kind::text;
   Json schema;                       // json_schema
   std::string name;                  // of the schema, as the client calls it
@@ -50,7 +50,7 @@ struct ApiRequest {
   std::optional<std::string> raw_prompt;         // completions: no template
   std::vector<int32_t> raw_ids;                  // completions and embeddings: the prompt as ids
   ToolOptions tools;
-  OutputFormat format;
+  AnswerFormat format;
   ReasoningOptions reasoning;
   int n = 1;
   bool stream = false, include_usage = false, logprobs = false, echo = false;

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "core/log.h"
-#include "server/answer_budget.h"
 #include "server/media_loader.h"
 #include "server/output_constraint.h"
 
@@ -16,11 +15,17 @@ std::vector<ApiRequest> one(ApiRequest r) {
   return list;
 }
 
+// The engine keeps a quarter of the answer's tokens for what follows the reasoning, as soon as there is a budget at all.
+int64_t thinking_budget(const ReasoningOptions& r) {
+  if (r.enabled && !*r.enabled) return 0;
+  return r.budget >= 0 ? r.budget : INT64_MAX;
+}
+
 // Everything about one HTTP request that generates. Until accept() only one worker at a time touches it; from then on it
 // belongs to the connection's thread.
-class Generation : public std::enable_shared_from_this<Generation> {
+class GenerationCall : public std::enable_shared_from_this<GenerationCall> {
  public:
-  Generation(ServerState& server, std::shared_ptr<Exchange> exchange, const ApiDialect& dialect)
+  GenerationCall(ServerState& server, std::shared_ptr<Exchange> exchange, const ApiDialect& dialect)
       : server_(server), exchange_(std::move(exchange)), dialect_(dialect), requests_(std::make_shared<std::vector<ApiRequest>>()) {}
 
   void parse() {
@@ -82,7 +87,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
       g.stops = r.chat.stops;
       g.max_tokens = r.chat.max_tokens;
       g.starts_thinking = chat.starts_thinking;
-      g.thinking_budget = thinking_budget(r.reasoning, chat.starts_thinking, server_.engine().answer_budget(g.prompt.ids.size(), g.max_tokens));
+      g.thinking_budget = thinking_budget(r.reasoning);
       if (constraint) g.constraint = constraint->clone();
       g.priority = r.priority;
       if (r.timeout_s > 0) g.deadline = SteadyClock::now() + std::chrono::microseconds(int64_t(r.timeout_s * 1e6));
@@ -225,7 +230,7 @@ void respond_error(const std::shared_ptr<Exchange>& exchange, std::exception_ptr
 }
 
 void start_generation(ServerState& server, std::shared_ptr<Exchange> exchange, const ApiDialect& dialect) {
-  auto g = std::make_shared<Generation>(server, exchange, dialect);
+  auto g = std::make_shared<GenerationCall>(server, exchange, dialect);
   if (!server.workers.submit([g] { g->guarded([&] { g->parse(); }); })) g->fail(std::make_exception_ptr(overloaded("too many requests are waiting to be read", 1)));
 }
 

@@ -53,8 +53,8 @@ void engine_part(Page& p, const ServiceStats& s) {
   p.gauge("vllm:num_requests_running", "Requests whose tokens are being computed.", double(s.running));
   p.gauge("vllm:num_requests_waiting", "Requests waiting for their first step.", double(s.waiting));
   p.gauge("vllm:kv_cache_usage_perc", "Share of the key/value pages held by running requests, 0 to 1.", s.kv_pages ? double(s.kv_pages_used) / double(s.kv_pages) : 0);
-  p.counter("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.", double(s.prefix_queries_tokens));
-  p.counter("vllm:prefix_cache_hits_total", "Prompt tokens found in the prefix cache.", double(s.prefix_hits_tokens));
+  p.counter("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.", double(s.prompt_tokens));
+  p.counter("vllm:prefix_cache_hits_total", "Prompt tokens found in the prefix cache.", double(s.cached_tokens));
   p.counter("vllm:mm_cache_queries_total", "Pictures and clips looked up in the cache of vision features.", double(s.vision_hits + s.vision_misses));
   p.counter("vllm:mm_cache_hits_total", "Pictures and clips found in the cache of vision features.", double(s.vision_hits));
   p.counter("vllm:num_preemptions_total", "Times a request gave its pages up and was computed again.", double(s.preemptions));

@@ -192,10 +192,10 @@ void read_format(const Fields& format, const Fields& schema, ApiRequest& r) {
   r.format.param = format.path();
   if (type == "text") return;
   if (type == "json_object") {
-    r.format.kind = OutputFormat::Kind::json_object;
+    r.format.kind = AnswerFormat::Kind::json_object;
     return;
   }
-  r.format.kind = OutputFormat::Kind::json_schema;
+  r.format.kind = AnswerFormat::Kind::json_schema;
   r.format.name = schema.string("name").value_or("response");
   const Json* s = schema.find("schema");
   if (s && !s->is_object() && !s->is_boolean()) fail_field(schema.path("schema"), "must be a JSON schema (an object), not {}", json_type(*s));
@@ -204,12 +204,12 @@ void read_format(const Fields& format, const Fields& schema, ApiRequest& r) {
 }
 
 void read_guided(const Fields& body, ApiRequest& r) {
-  using Kind = OutputFormat::Kind;
+  using Kind = AnswerFormat::Kind;
   // vLLM's older names stand in the body, the newer ones in "structured_outputs".
   auto take = [&](const Fields& from, std::string_view key, Kind kind) {
     const Json* v = from.find(key);
     if (!v) return;
-    OutputFormat& f = r.format;
+    AnswerFormat& f = r.format;
     if (f.kind != Kind::text) fail_field(from.path(key), "a request may set one output format only; {} is set too", f.param);
     f.kind = kind;
     f.param = from.path(key);
@@ -252,7 +252,7 @@ void check_messages(const Json& messages, const std::string& path, const ParseCo
 
 void finish_request(ApiRequest& r) {
   const bool forced = r.tools.mode == ToolMode::required || r.tools.mode == ToolMode::named;
-  if (forced && r.format.kind != OutputFormat::Kind::text)
+  if (forced && r.format.kind != AnswerFormat::Kind::text)
     fail_field(r.format.param, "cannot be combined with a tool_choice that forces a call: the answer is the call");
   int images = 0;
   for (const MediaSource& m : r.media) images += m.kind == MediaSource::Kind::image;

@@ -136,9 +136,9 @@ class ResponsesWriter : public BlockWriter {
   }
 
   Json format() const {
-    const OutputFormat& f = t_.request.format;
-    if (f.kind == OutputFormat::Kind::json_object) return {{"type", "json_object"}};
-    if (f.kind == OutputFormat::Kind::json_schema) return {{"type", "json_schema"}, {"name", f.name}, {"schema", f.schema}, {"strict", true}};
+    const AnswerFormat& f = t_.request.format;
+    if (f.kind == AnswerFormat::Kind::json_object) return {{"type", "json_object"}};
+    if (f.kind == AnswerFormat::Kind::json_schema) return {{"type", "json_schema"}, {"name", f.name}, {"schema", f.schema}, {"strict", true}};
     return {{"type", "text"}};
   }
 

@@ -176,7 +176,7 @@ TEST_F(Parsing, Responses) {
   EXPECT_EQ(m[2]["reasoning_content"], "why");
   EXPECT_EQ(m[2]["tool_calls"][0]["function"]["arguments"]["a"], 1);
   EXPECT_EQ(m[3]["role"], "tool");
-  EXPECT_EQ(r.format.kind, OutputFormat::Kind::json_schema);
+  EXPECT_EQ(r.format.kind, AnswerFormat::Kind::json_schema);
   EXPECT_EQ(r.chat.max_tokens, 7);
   EXPECT_EQ(r.reasoning.budget, 512);
   EXPECT_EQ(fault([&] { parse_responses(parse_json(R"({"input":"x","previous_response_id":"resp_1"})"), context()); }).code, "unsupported");
