@@ -1,4 +1,4 @@
-// vl8 serve: the HTTP server. vl8 decode-worker: its picture decoders (started by the server, not by people).
+// vl8 serve: the HTTP server.
 #include <cstdio>
 
 #include "core/env.h"
@@ -68,7 +68,7 @@ int serve(const ServeOptions& o) {
     return 0;
   }
   auto service = Service::start(std::move(engine), o.service);
-  ApiServer server(std::move(service), {config, folder.filename().string(), [&o] { return o.load(); }, {}, true});
+  ApiServer server(std::move(service), {config, folder.filename().string(), [&o] { return o.load(); }, true});
   warn_if_open(config);
   spdlog::info("{} loaded in {:.2f} s, context {}", folder.string(), load_ms / 1000, server.state().engine().max_context());
   announce(config, server.port(), server.state().engine());
@@ -101,12 +101,6 @@ CommandBody setup_serve(CLI::App& app) {
       "  vl8 serve --host 0.0.0.0 --api-key-file keys --tls-certificate cert.pem --tls-key key.pem\n"
       "  curl http://127.0.0.1:8000/v1/chat/completions -d '{\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'");
   return [o] { return serve(*o); };
-}
-
-CommandBody setup_decode_worker(CLI::App& app) {
-  auto memory = std::make_shared<int64_t>(int64_t(2) << 30);
-  app.add_option("memory", *memory, "bytes of address space")->required();
-  return [memory] { return run_decode_worker(*memory); };
 }
 
 }  // namespace vl8

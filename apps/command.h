@@ -17,6 +17,5 @@ CommandBody setup_dump(CLI::App& app);
 CommandBody setup_eval(CLI::App& app);
 CommandBody setup_quantize(CLI::App& app);
 CommandBody setup_serve(CLI::App& app);
-CommandBody setup_decode_worker(CLI::App& app);
 
 }  // namespace vl8

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/log.h"
+#include "media/worker.h"
 
 namespace vl8 {
 namespace {
@@ -25,7 +26,6 @@ constexpr Row kCommands[] = {
     {"eval", "score a model on a suite of questions", setup_eval},
     {"quantize", "write an FP8 copy of a model", setup_quantize},
     {"dump", "tokens, prompts, pixels and logits, for comparison with other programs", setup_dump},
-    {"decode-worker", "", setup_decode_worker},  // the server's own; no help: not listed
 };
 
 void print_env() {
@@ -51,14 +51,13 @@ int run(int argc, char** argv) {
   CLI::App* subs[std::size(kCommands)];
   for (size_t i = 0; i < std::size(kCommands); ++i) {
     subs[i] = app.add_subcommand(kCommands[i].name, kCommands[i].help);
-    if (!*kCommands[i].help) subs[i]->group("");
     bodies[i] = kCommands[i].setup(*subs[i]);
   }
   if (argc > 1 && argv[1][0] != '-') {
     std::string names;
     bool known = false;
     for (const Row& r : kCommands) {
-      if (*r.help) names += std::string(names.empty() ? "" : ", ") + r.name;
+      names += std::string(names.empty() ? "" : ", ") + r.name;
       known |= std::string_view(argv[1]) == r.name;
     }
     if (!known) fail_usage("unknown command '{}'; there are {}", argv[1], names);
@@ -78,6 +77,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using namespace vl8;
+  if (is_media_worker(argc, argv)) return media_worker_main(argv);
   try {
     init_log();
     install_interrupt_handler();

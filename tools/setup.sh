@@ -5,9 +5,9 @@ set -euo pipefail
 
 build=(build-essential cmake ninja-build pkg-config ca-certificates
        libfmt-dev libspdlog-dev libcli11-dev libsimdjson-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev
-       libturbojpeg0-dev libjpeg-dev libpng-dev libwebp-dev libgif-dev libxxhash-dev
+       libturbojpeg0-dev libjpeg-dev libpng-dev libwebp-dev libgif-dev libxxhash-dev libavformat-dev libavcodec-dev libswscale-dev
        libboost1.81-dev libssl-dev libtomlplusplus-dev)
-test=(libgtest-dev libgmock-dev libbenchmark-dev)
+test=(libgtest-dev libgmock-dev libbenchmark-dev ffmpeg)
 
 packages=()
 for group in "$@"; do

@@ -115,7 +115,7 @@ struct ApiServer::Impl {
         http(options.config.host, options.config.port, tls_files(options.config), options.config.http,
              {[this](const HttpRequest& r, HttpHeaders& extra) { return admit(r, extra); }, [this](std::shared_ptr<Exchange> x) { handle(std::move(x)); },
               [](const HttpRequest& r, const ApiError& e) { return dump(is_anthropic(r) ? anthropic_error(e) : openai_error(e)); }}),
-        state(std::move(service), options.config, options.folder_name, options.decoder_command) {}
+        state(std::move(service), options.config, options.folder_name) {}
 
   static std::optional<TlsFiles> tls_files(const ServerConfig& c) {
     if (c.tls_certificate.empty()) return std::nullopt;

@@ -14,7 +14,6 @@ class ApiServer {
     ServerConfig config;
     std::string folder_name;                     // of the model, where the configuration has no other name
     std::function<ServerConfig()> load_config;   // SIGHUP: the configuration as it would be read now; null: no reload
-    std::vector<std::string> decoder_command;    // tests: another program
     bool handle_signals = true;
   };
   // Opens the port; requests are answered from run() on.

@@ -1,24 +1,20 @@
-// Pictures are decoded in processes of their own: a decoder that hangs, crashes or eats memory costs one request. The
-// program starts itself again as `vl8 decode-worker`; such a process has no files, no network, little memory, and dies with
-// its parent. What comes back is plain pixels, which the server reads with its own few lines of code.
+// Processes that decode pictures (media/worker.h), kept ready: one that hangs, crashes or eats memory costs one request and
+// is replaced.
 #pragma once
-#include <sys/types.h>
-
 #include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
+#include "media/worker.h"
 #include "server/server_config.h"
 
 namespace vl8 {
 
 class DecoderPool {
  public:
-  // command: program and arguments of a worker; {} is this program and "decode-worker".
-  DecoderPool(const MediaLimits& limits, std::vector<std::string> command = {});
-  ~DecoderPool();
+  explicit DecoderPool(const MediaLimits& limits);
 
   struct Picture {
     std::string pnm;  // upright RGB as a binary PNM file: what Engine::prepare takes
@@ -28,20 +24,17 @@ class DecoderPool {
   // the field in errors: ApiError(400) where the picture is at fault, 503 where no decoder is free.
   Picture decode(const std::string& bytes, const std::string& param);
 
-  void set_limits(const MediaLimits& limits);  // sizes and times; the number of processes stays
+  void set_limits(const MediaLimits& limits);  // sizes, and times of workers to come; the number of processes stays
   struct Counters {
-    int64_t decoded = 0, refused = 0, killed = 0, died = 0;
+    int64_t decoded = 0, refused = 0, lost = 0;
   };
   Counters counters() const;
 
  private:
-  struct Worker;
   struct Lease;
   std::unique_ptr<Worker> take(double timeout_s);
   void give(std::unique_ptr<Worker> worker);
-  std::unique_ptr<Worker> start() const;
 
-  std::vector<std::string> command_;
   mutable std::mutex mutex_;
   std::condition_variable free_;
   MediaLimits limits_;
@@ -49,8 +42,5 @@ class DecoderPool {
   int out_ = 0;  // workers in use
   Counters counters_;
 };
-
-// The other side: answers requests on file descriptor 3 until it is closed. Returns the exit code.
-int run_decode_worker(int64_t memory_bytes);
 
 }  // namespace vl8

@@ -3,6 +3,8 @@
 #include <atomic>
 #include <map>
 
+#include "media/video.h"
+
 namespace vl8 {
 namespace {
 
@@ -12,6 +14,7 @@ struct Slot {
   size_t source;
   std::string bytes;
   DecoderPool::Picture picture;
+  std::shared_ptr<FrameSource> clip;
 };
 
 struct Load : std::enable_shared_from_this<Load> {
@@ -30,7 +33,7 @@ struct Load : std::enable_shared_from_this<Load> {
 
   void start() {
     for (ApiRequest& r : *requests)
-      for (size_t i = 0; i < r.media.size(); ++i) slots.push_back({&r, i, {}, {}});
+      for (size_t i = 0; i < r.media.size(); ++i) slots.push_back({&r, i, {}, {}, {}});
     left = slots.size();
     for (Slot& s : slots) {
       const bool remote = is_remote(source(s));
@@ -64,9 +67,25 @@ struct Load : std::enable_shared_from_this<Load> {
 
   bool decode(Slot& s) {
     if (source(s).kind == MediaSource::Kind::image) s.picture = server.decoders.decode(s.bytes, source(s).param);
-    else throw ApiError(400, "invalid_request_error", source(s).param + ": this build cannot read video files", source(s).param, "unsupported");
+    else s.clip = open_video(s.bytes, source(s).param);
     s.bytes = {};
     return true;
+  }
+
+  // The clip has a decoder process of its own; its frames are decoded when the prompt is prepared.
+  std::shared_ptr<FrameSource> open_video(const std::string& bytes, const std::string& param) {
+    const auto config = server.config();
+    VideoLimits limits;
+    limits.frame.max_pixels = config->media.max_pixels;
+    limits.max_bytes = config->media.max_video_bytes;
+    limits.worker.memory_bytes = size_t(config->media.decoder_memory_bytes);
+    limits.worker.call_seconds = config->media.decode_timeout_s;
+    try {
+      return std::make_shared<VideoFile>(std::as_bytes(std::span(bytes)), param, std::nullopt, limits);
+    } catch (const Error& e) {
+      if (e.kind() == ErrorKind::resource) throw;
+      throw ApiError(400, "invalid_request_error", e.what(), param, e.kind() == ErrorKind::unsupported ? "unsupported" : "");
+    }
   }
 
   void count_down() {
@@ -83,6 +102,11 @@ struct Load : std::enable_shared_from_this<Load> {
     const auto config = server.config();
     for (Slot& s : slots) {
       ChatRequest& chat = s.request->chat;
+      if (s.clip) {
+        ++server.counters.videos;
+        chat.videos.push_back(std::move(s.clip));
+        continue;
+      }
       int64_t& pixels = pixels_[s.request];
       pixels += s.picture.pixels;
       if (pixels > config->media.max_request_pixels) fail_field(source(s).param, "the pictures of this request have more than {} pixels together", config->media.max_request_pixels);

@@ -96,8 +96,7 @@ void server_part(Page& p, const MetricsSources& m) {
   p.counter("vl8_remote_media_total", "Pictures and clips fetched from other hosts.", double(m.server.remote_media));
   p.counter("vl8_decoded_images_total", "Pictures decoded.", double(m.decoders.decoded));
   p.counter("vl8_decode_refused_total", "Pictures whose bytes were refused.", double(m.decoders.refused));
-  p.counter("vl8_decoders_killed_total", "Decoder processes killed because they took too long.", double(m.decoders.killed));
-  p.counter("vl8_decoders_died_total", "Decoder processes that died.", double(m.decoders.died));
+  p.counter("vl8_decoders_lost_total", "Decoder processes that died or took too long.", double(m.decoders.lost));
   p.counter("vl8_tool_calls_total", "Calls of functions in answers.", double(m.server.tool_calls));
   p.counter("vl8_streams_total", "Answers sent as event streams.", double(m.server.streams));
   p.gauge("vl8_ready", "1 while requests are accepted.", m.ready);

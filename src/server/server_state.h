@@ -16,7 +16,7 @@ namespace vl8 {
 
 class ServerState {
  public:
-  ServerState(std::unique_ptr<Service> service, const ServerConfig& config, const std::string& folder_name, std::vector<std::string> decoder_command = {});
+  ServerState(std::unique_ptr<Service> service, const ServerConfig& config, const std::string& folder_name);
 
   Service& service() { return *service_; }
   const Engine& engine() const { return service_->engine(); }
