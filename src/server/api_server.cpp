@@ -83,6 +83,12 @@ constexpr Route kRoutes[] = {
     {"POST", "/v1/embeddings", Access::key, true, start_embeddings},
     {"GET", "/v1/models", Access::key, false, list_models},
     {"GET", "/v1/models/*", Access::key, false, one_model},
+    {"POST", "/v1/sessions", Access::key, true, start_session_request},
+    {"GET", "/v1/sessions", Access::key, false, start_session_request},
+    {"GET", "/v1/sessions/*", Access::key, false, start_session_request},
+    {"POST", "/v1/sessions/*", Access::key, true, start_session_request},
+    {"PATCH", "/v1/sessions/*", Access::key, true, start_session_request},
+    {"DELETE", "/v1/sessions/*", Access::key, false, start_session_request},
     {"POST", "/tokenize", Access::key, true, start_tokenize},
     {"POST", "/detokenize", Access::key, false, detokenize},
     {"GET", "/health", Access::open, false, health},
@@ -186,7 +192,7 @@ void ApiServer::Impl::handle(std::shared_ptr<Exchange> x) {
   const HttpRequest& r = x->request();
   if (state.draining) x->close_after();
   if (r.method == "OPTIONS")
-    return x->respond(204, "", "", {{"access-control-allow-methods", "GET, POST"}, {"access-control-allow-headers", "authorization, content-type, x-api-key, x-request-id, anthropic-version, traceparent"}, {"access-control-max-age", "600"}});
+    return x->respond(204, "", "", {{"access-control-allow-methods", "GET, POST, PATCH, DELETE"}, {"access-control-allow-headers", "authorization, content-type, x-api-key, x-request-id, anthropic-version, traceparent"}, {"access-control-max-age", "600"}});
   for (const Route& route : kRoutes)
     if (matches(route, r.path) && (r.method == route.method || (r.method == "HEAD" && std::string_view(route.method) == "GET"))) {
       if (!route.handle) return metrics(std::move(x));

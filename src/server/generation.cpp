@@ -42,6 +42,13 @@ class GenerationCall : public std::enable_shared_from_this<GenerationCall> {
     });
   }
 
+  // A question whose prompt is made elsewhere: submit_one adds it.
+  void ask(ApiRequest request, SubmitOne submit_one) {
+    submit_one_ = std::move(submit_one);
+    requests_->push_back(std::move(request));
+    prepare();
+  }
+
   template <typename F>
   void guarded(F&& f) {
     try {
@@ -64,6 +71,7 @@ class GenerationCall : public std::enable_shared_from_this<GenerationCall> {
 
   PreparedChat prompt_of(ApiRequest& r) {
     const Engine& engine = server_.engine();
+    if (submit_one_) return {};
     if (r.raw_prompt || !r.raw_ids.empty()) {
       PreparedChat p;
       p.prompt = r.raw_prompt ? engine.prompt_from_text(*r.raw_prompt) : prompt_from_ids(r.raw_ids, {}, {}, engine.config());
@@ -123,7 +131,7 @@ class GenerationCall : public std::enable_shared_from_this<GenerationCall> {
     };
     try {
       for (size_t i = 0; i < generations.size(); ++i)
-        ids.push_back(server_.service().submit(std::move(generations[i]), [self = shared_from_this(), i](GenerationEvent e) {
+        ids.push_back(submit_one(std::move(generations[i]), [self = shared_from_this(), i](GenerationEvent e) {
           self->exchange_->post([self, i, e = std::move(e)] { self->event(i, e); });
         }));
     } catch (const QueueFull& e) {
@@ -137,6 +145,10 @@ class GenerationCall : public std::enable_shared_from_this<GenerationCall> {
     exchange_->on_abandon([&server = server_, ids] {
       for (uint64_t id : ids) server.service().cancel(id);
     });
+  }
+
+  uint64_t submit_one(GenerationRequest g, Service::OnEvent on_event) {
+    return submit_one_ ? submit_one_(std::move(g), std::move(on_event)) : server_.service().submit(std::move(g), std::move(on_event));
   }
 
   // All choices have a place in the queue: from now on the answer is 200.
@@ -202,6 +214,7 @@ class GenerationCall : public std::enable_shared_from_this<GenerationCall> {
   std::shared_ptr<std::vector<ApiRequest>> requests_;
   Transcript transcript_;
   std::unique_ptr<AnswerWriter> writer_;
+  SubmitOne submit_one_;
   bool accepted_ = false;
   std::vector<std::pair<size_t, GenerationEvent>> early_;
 };
@@ -232,6 +245,11 @@ void respond_error(const std::shared_ptr<Exchange>& exchange, std::exception_ptr
 void start_generation(ServerState& server, std::shared_ptr<Exchange> exchange, const ApiDialect& dialect) {
   auto g = std::make_shared<GenerationCall>(server, exchange, dialect);
   if (!server.workers.submit([g] { g->guarded([&] { g->parse(); }); })) g->fail(std::make_exception_ptr(overloaded("too many requests are waiting to be read", 1)));
+}
+
+void answer_question(ServerState& server, std::shared_ptr<Exchange> exchange, ApiRequest request, SubmitOne submit_one) {
+  auto g = std::make_shared<GenerationCall>(server, std::move(exchange), kChatDialect);
+  g->guarded([&] { g->ask(std::move(request), std::move(submit_one)); });
 }
 
 }  // namespace vl8

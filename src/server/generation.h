@@ -23,6 +23,12 @@ void start_embeddings(ServerState& server, std::shared_ptr<Exchange> exchange);
 void start_count_tokens(ServerState& server, std::shared_ptr<Exchange> exchange);  // /v1/messages/count_tokens
 void start_tokenize(ServerState& server, std::shared_ptr<Exchange> exchange);      // prompt or messages to ids
 
+// Answers a question about something that is not in the request (a session) like a chat completion. submit_one: hands the request,
+// which has everything but its prompt, to the engine.
+using SubmitOne = std::function<uint64_t(GenerationRequest request, Service::OnEvent on_event)>;
+void answer_question(ServerState& server, std::shared_ptr<Exchange> exchange, ApiRequest request, SubmitOne submit_one);
+
 // Answers with the fault; on any thread.
 void respond_error(const std::shared_ptr<Exchange>& exchange, std::exception_ptr fault, Json (*shape)(const ApiError&));
+
 }  // namespace vl8

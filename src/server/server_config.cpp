@@ -33,6 +33,8 @@ constexpr SettingRow kRows[] = {
     {"limits.idle_timeout_s", "seconds that an idle connection is kept", true, [](ServerConfig& c) -> T { return &c.http.idle_timeout_s; }},
     {"limits.send_timeout_s", "seconds that a client may leave an answer unread", true, [](ServerConfig& c) -> T { return &c.http.send_timeout_s; }},
     {"limits.queue", "waiting requests; more are refused with 429", true, [](ServerConfig& c) -> T { return &c.queue_requests; }},
+    {"limits.max_sessions", "live sessions at once", true, [](ServerConfig& c) -> T { return &c.max_sessions; }},
+    {"limits.session_idle_s", "a session unused for so many seconds may be ended for another", true, [](ServerConfig& c) -> T { return &c.session_idle_s; }},
     {"limits.max_answer_tokens", "longest answer a request may ask for; 0: the context", true, [](ServerConfig& c) -> T { return &c.limits.max_tokens; }},
     {"limits.default_answer_tokens", "answer length where a request names none; 0: what the context leaves, at most 4096", true, [](ServerConfig& c) -> T { return &c.limits.default_max_tokens; }},
     {"limits.max_n", "answers to one request", true, [](ServerConfig& c) -> T { return &c.limits.max_n; }},

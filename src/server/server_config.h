@@ -39,6 +39,8 @@ struct ServerConfig {
   std::string log_format = "text"; // text or json
   int workers = 2;                 // threads that parse, tokenise and prepare pictures
   int64_t queue_requests = 256;    // waiting generations; more get 429
+  int max_sessions = 8;            // live sessions at once
+  double session_idle_s = 600;     // one that nobody has used for so long makes room for another
   HttpLimits http;
   RequestLimits limits;
   MediaLimits media;

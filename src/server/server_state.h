@@ -10,6 +10,7 @@
 #include "server/media_source.h"
 #include "server/metrics.h"
 #include "server/server_config.h"
+#include "server/sessions.h"
 #include "server/worker_pool.h"
 
 namespace vl8 {
@@ -40,6 +41,7 @@ class ServerState {
   std::shared_ptr<const ServerConfig> config_;
 
  public:  // last, so that they end first: their jobs use everything above
+  Sessions sessions;
   DecoderPool decoders;
   WorkerPool workers;   // parsing, templates, tokens, resizing
   WorkerPool media;     // decoding: threads wait for the decoder processes

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { after, before, test } from 'node:test';
-import { Server, ask, events, eventually, picture } from './harness.mjs';
+import path from 'node:path';
+import { Server, ask, events, eventually, picture, source } from './harness.mjs';
 
 let server;
 before(async () => { server = await Server.start(); });
@@ -167,6 +168,36 @@ test('captured requests of real clients replay clean', async () => {
       assert.equal(r.status, 200, client + text);
     }
   }
+});
+
+test('every figure of the Grafana dashboard exists', async () => {
+  const board = fs.readFileSync(path.join(source, 'deploy/grafana-dashboard.json'), 'utf8');
+  const page = await (await server.get('/metrics')).text();
+  const names = new Set(board.match(/(vllm:|vl8_|process_)[a-z0-9_]+/g));
+  assert.ok(names.size > 20);
+  for (const name of names) assert.ok(page.includes(`\n${name}{`) || page.includes(`\n${name} `), name);
+});
+
+test('sessions: frames, questions, stats', async () => {
+  const call = async (method, p, body) => {
+    const r = await fetch(server.url + p, { method, body: body && JSON.stringify(body) });
+    return { status: r.status, body: await r.json() };
+  };
+  const { body: s } = await call('POST', '/v1/sessions', { window_frames: 2, slack_frames: 1, key_frames: 0 });
+  assert.equal(s.object, 'session');
+  for (let i = 0; i < 4; ++i) assert.equal((await call('POST', `/v1/sessions/${s.id}/frames`, { image_url: png, seconds: i, max_pixels: 65536 })).status, 200);
+  const late = await call('POST', `/v1/sessions/${s.id}/frames`, { image_url: png, seconds: 1 });
+  assert.equal(late.status, 400);
+  const a = await call('POST', `/v1/sessions/${s.id}/ask`, { question: 'When does the lamp change?', max_tokens: 8, temperature: 0 });
+  assert.equal(a.body.object, 'chat.completion');
+  const streamed = await events(await server.post(`/v1/sessions/${s.id}/ask`, { question: 'When does the lamp change?', max_tokens: 8, temperature: 0, stream: true }));
+  assert.equal(streamed.filter((e) => e.choices).map((e) => e.choices[0].delta.content ?? '').join(''), a.body.choices[0].message.content);
+  const now = (await call('GET', `/v1/sessions/${s.id}`)).body;
+  assert.equal(now.frames.appended, 4);
+  assert.ok(now.frames.in_view <= 3);
+  assert.equal((await call('PATCH', `/v1/sessions/${s.id}`, { window_frames: 0 })).body.error.param, 'window_frames');
+  assert.equal((await call('DELETE', `/v1/sessions/${s.id}`)).body.deleted, true);
+  assert.equal((await call('GET', `/v1/sessions/${s.id}`)).status, 404);
 });
 
 test('nothing of the pictures or keys is in the log', () => {
