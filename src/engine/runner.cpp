@@ -147,8 +147,8 @@ std::vector<float> Runner::forward(std::span<const StepWork> work, bool pooled) 
     for (int64_t i = w.all_logits ? 0 : w.tokens - 1; i < w.tokens; ++i)
       if (last || w.all_logits) rows.push_back(int32_t(row + i));
   }
-  const BatchView batch{ids, positions.data(), views, visual, rows, pooled};
-  const Tensor out = text_forward(op_, config_.text, weights_, batch, cache_);
+  const BatchView batch{ids, positions.data(), views, visual, rows};
+  const Tensor out = text_forward(op_, config_.text, weights_, batch, cache_, pooled ? Head::hidden : Head::logits);
   return rows.empty() ? std::vector<float>{} : op_.download(out);
 }
 

@@ -47,8 +47,8 @@ VisionFeatures vision_forward(Ops& op, const VisionConfig& config, const VisionW
                               std::span<const Grid> grids);
 
 // One step for all sequences of the batch. Writes their keys and values into `kv`; returns the logits [R, V] of
-// batch.logit_rows (valid until the next step), or nothing where none are wanted; with batch.hidden the normed hidden
-// state [R, C] of these rows.
-Tensor text_forward(Ops& op, const TextConfig& config, const ModelWeights& weights, const BatchView& batch, KvCache& kv);
+// batch.logit_rows (valid until the next step), or nothing where none are wanted.
+enum class Head : uint8_t { logits, hidden };  // hidden: the normed hidden state [R, C] of these rows instead
+Tensor text_forward(Ops& op, const TextConfig& config, const ModelWeights& weights, const BatchView& batch, KvCache& kv, Head head = Head::logits);
 
 }  // namespace vl8

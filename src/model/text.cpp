@@ -19,7 +19,7 @@ void tap_rope(Ops& op, const Rope& rope) {
 
 }  // namespace
 
-Tensor text_forward(Ops& op, const TextConfig& c, const ModelWeights& w, const BatchView& b, KvCache& kv) {
+Tensor text_forward(Ops& op, const TextConfig& c, const ModelWeights& w, const BatchView& b, KvCache& kv, Head head) {
   op.begin_step();
   Tensor x = input_embeddings(op, w, b), delta;  // residual stream [T, C] and what the last half-layer adds to it
   const Rope rope = op.mrope(b.positions, b.tokens(), c.rope);
@@ -53,7 +53,7 @@ Tensor text_forward(Ops& op, const TextConfig& c, const ModelWeights& w, const B
   if (op.taps()) op.tap("norm", op.rms_norm(last, w.norm, c.rms_norm_eps));
   if (b.logit_rows.empty()) return {};
   Tensor h = op.rms_norm(op.gather_rows(last, b.logit_rows), w.norm, c.rms_norm_eps);
-  return b.hidden ? h : op.linear(h, w.head);
+  return head == Head::hidden ? h : op.linear(h, w.head);
 }
 
 }  // namespace vl8

@@ -31,7 +31,6 @@ struct BatchView {
   std::span<const SequenceView> sequences;
   std::span<const VisualSpan> visual;
   std::span<const int32_t> logit_rows;  // rows of T whose logits are wanted
-  bool hidden = false;                  // of these rows the final hidden state instead, after the norm (embeddings)
   int64_t tokens() const { return int64_t(token_ids.size()); }
 };
 
