@@ -1,6 +1,6 @@
 // Checks every matrix kernel against the plain one on ragged shapes and fresh random numbers, then times them on the
 // shapes of the published models: microseconds, TFLOP/s, GB/s of weights, share of the read ceiling measured in the same
-// run, and cuBLASLt beside them.   gemm_bench [check] [bench] [seed=N] [only=KERNEL]
+// run, and cuBLASLt beside them.   gemm_bench [check] [bench] [flash] [profile] [seed=N] [only=KERNEL]
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 #include <cstring>
 #include <ctime>
 #include <functional>
+#include <memory>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -17,6 +18,7 @@
 #include "cuda/cublaslt.h"
 #include "cuda/gemm_with.h"
 #include "cuda/launch.h"
+#include "cuda/sm90/attention/flash.h"
 #include "gemm_bench.h"
 
 using namespace vl8;
@@ -78,7 +80,7 @@ struct Operands {
       for (int64_t e = 0; e < s.experts; ++e) begin[size_t(e + 1)] = begin[size_t(e)] + count[size_t(e)];
       ok(cudaMemcpy(offsets.p, begin.data(), begin.size() * 4, cudaMemcpyHostToDevice));
     }
-    ok(cudaGetLastError());
+    ok(cudaDeviceSynchronize());
   }
   GroupedGemmParams params(int copy, void* out, Format y_format) const {
     GemmParams p;
@@ -113,7 +115,10 @@ void check_one(const Shape& s, const GemmChoice& c) {
   run(o, 0, ref.p, Format::f32, {});
   double worst = 0, d[2];
   for (int again = 0; again < 2; ++again) {  // twice: the second finds the workspace as the first left it
+    context.pdl = again == 1;
     run(o, 0, out.p, s.y, c);
+    run(o, 0, out.p, s.y, c);  // with pdl it overlaps the first
+    context.pdl = false;
     ok(cudaMemset(sums.p, 0, 16));
     sum_differences(out.p, static_cast<float*>(ref.p), s.y, size_t(s.m * o.columns()), static_cast<double*>(sums.p));
     ok(cudaMemcpy(d, sums.p, 16, cudaMemcpyDeviceToHost));
@@ -124,6 +129,7 @@ void check_one(const Shape& s, const GemmChoice& c) {
   double limit = s.y == Format::bf16 ? 4e-3 : s.w == Format::e4m3 && s.x == Format::e4m3 ? 1e-3 : s.x == Format::f32 ? 2e-6 : 2e-5;
   bool good = worst <= limit;
   failures += !good;
+  fflush(stdout);
   printf("%s %-72s%s%s%s error %.2e (limit %.0e)\n", good ? "ok  " : "FAIL", label(s, c).c_str(), s.y == Format::f32 ? " y f32" : "",
          s.bias ? " bias" : "", s.residual ? " residual" : "", worst, limit);
 }
@@ -341,17 +347,94 @@ void bench_all() {
   bench(moe({32768, 2048, 768}), {tiles(256, 128, 2)}, false);
 }
 
+// Attention: each shape against the plain loop where that is affordable, then its time.
+void flash(int rows, int heads, int kv_heads, int d, bool causal, bool turns) {
+  constexpr int page_tokens = 64;
+  size_t qkv_floats = size_t(rows) * 3 * heads * d;
+  Buffer qkv(qkv_floats * 2), k(size_t(rows) * kv_heads * d * 2), v(k.bytes), k_pages(k.bytes + 65536), v_pages(k.bytes + 65536),
+      out(size_t(rows) * heads * d * 2), ref(size_t(rows) * heads * d * 4), sums(16);
+  fill_random(qkv.p, Format::bf16, qkv_floats, 1.0f, ++seed);
+  fill_random(k.p, Format::bf16, k.bytes / 2, 1.0f, ++seed), fill_random(v.p, Format::bf16, v.bytes / 2, 1.0f, ++seed);
+  ok(cudaMemset(k_pages.p, 0, k_pages.bytes)), ok(cudaMemset(v_pages.p, 0, v_pages.bytes)), ok(cudaMemset(out.p, 0xff, out.bytes));
+  copy_to_pages(k.p, k_pages.p, rows, kv_heads, page_tokens, d), copy_to_pages(v.p, v_pages.p, rows, kv_heads, page_tokens, d);
+  std::vector<sm90::FlashTile> tiles;
+  for (int r = (rows - 1) / 128 * 128; r >= 0; r -= 128) tiles.push_back({0, r});
+  std::vector<int32_t> pages;
+  for (int i = 0; i * page_tokens < rows; ++i) pages.push_back(i);
+  sm90::FlashPaged::Sequence sequence{0, rows, rows, 0};
+  int32_t segments[2] = {0, rows};
+  auto upload = [](const auto* data, size_t n) {
+    auto b = std::make_unique<Buffer>(n * sizeof *data);
+    ok(cudaMemcpy(b->p, data, n * sizeof *data, cudaMemcpyHostToDevice));
+    return b;
+  };
+  auto d_tiles = upload(tiles.data(), tiles.size());
+  auto d_pages = upload(pages.data(), pages.size());
+  auto d_seq = upload(&sequence, 1);
+  auto d_seg = upload(segments, 2);
+  auto go = [&](int) {
+    if (causal)
+      sm90::launch_flash_paged({qkv.p, k_pages.p, v_pages.p, out.p, static_cast<sm90::FlashPaged::Sequence*>(d_seq->p), static_cast<int32_t*>(d_pages->p),
+                          static_cast<sm90::FlashTile*>(d_tiles->p), rows, heads, kv_heads, int(pages.size()), page_tokens, int(tiles.size())},
+                         context, turns);
+    else
+      sm90::launch_flash_vision({qkv.p, out.p, static_cast<int32_t*>(d_seg->p), static_cast<sm90::FlashTile*>(d_tiles->p), rows, heads, d, int(tiles.size())},
+                          context, turns);
+  };
+  ok(cudaDeviceSynchronize());
+  go(0);
+  ok(cudaStreamSynchronize(context.stream));
+  const char* verdict = "not checked";
+  double error = 0;
+  if (rows <= 2100) {
+    const uint16_t* x = static_cast<const uint16_t*>(qkv.p);
+    if (causal) reference_attention(x, k.p, v.p, static_cast<float*>(ref.p), rows, heads, kv_heads, d, heads * d, kv_heads * d, true);
+    else reference_attention(x, x + heads * d, x + 2 * heads * d, static_cast<float*>(ref.p), rows, heads, heads, d, 3 * heads * d, 3 * heads * d, false);
+    ok(cudaMemset(sums.p, 0, 16));
+    sum_differences(out.p, static_cast<float*>(ref.p), Format::bf16, size_t(rows) * heads * d, static_cast<double*>(sums.p));
+    double s[2];
+    ok(cudaMemcpy(s, sums.p, 16, cudaMemcpyDeviceToHost));
+    error = std::sqrt(s[0] / s[1]);
+    verdict = error < 8e-3 ? "ok" : "FAIL";
+    failures += !(error < 8e-3);
+  }
+  double us = time_us(go, 1, rows > 2100 ? 10 : 4), flop = 4.0 * rows * double(rows) * heads * d * (causal ? 0.5 : 1.0);
+  printf("%-4s flash %s%s rows %d heads %d/%d d %d: error %.1e  %9.1f us %7.1f TFLOP/s\n", verdict, causal ? "causal" : "full", turns ? " turns" : "", rows,
+         heads, kv_heads, d, error, us, flop / us / 1e6);
+  fflush(stdout);
+}
+void flash_all() {
+  for (bool turns : {false, true}) {
+    flash(333, 4, 2, 128, true, turns), flash(2048, 8, 2, 128, true, turns);
+    flash(333, 3, 3, 72, false, turns), flash(1500, 4, 4, 64, false, turns);
+    flash(8192, 32, 8, 128, true, turns), flash(4096, 32, 8, 128, true, turns), flash(4096, 16, 16, 72, false, turns), flash(4096, 16, 16, 64, false, turns);
+  }
+}
+
+// One launch of each main kernel, for ncu.
+void profile() {
+  Shape wide{4096, 24576, 4096}, few{64, 24576, 4096}, one{1, 24576, 4096}, vision{4096, 4304, 1152};
+  vision.x = vision.w = Format::bf16, vision.scales = Scales::none;
+  for (auto& [s, c] : {std::pair{wide, tiles(256, 128, 2)}, {few, stream(64)}, {one, gemv()}, {vision, tiles(128, 216, 1)}}) {
+    Operands o(s, 2);
+    for (int i = 0; i < 2; ++i) run(o, i, o.y.p, s.y, c);
+    ok(cudaDeviceSynchronize());
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  bool do_check = argc == 1, do_bench = argc == 1;
+  bool do_check = argc == 1, do_bench = argc == 1, do_profile = false, do_flash = false;
   seed = uint64_t(time(nullptr));
   for (int i = 1; i < argc; ++i) {
     if (!strcmp(argv[i], "check")) do_check = true;
     else if (!strcmp(argv[i], "bench")) do_bench = true;
+    else if (!strcmp(argv[i], "flash")) do_flash = true;
+    else if (!strcmp(argv[i], "profile")) do_profile = true;
     else if (!strncmp(argv[i], "seed=", 5)) seed = strtoull(argv[i] + 5, nullptr, 10);
     else if (!strncmp(argv[i], "only=", 5)) only = argv[i] + 5;
-    else return fprintf(stderr, "usage: gemm_bench [check] [bench] [seed=N] [only=gemv|stream|tiles]\n"), 2;
+    else return fprintf(stderr, "usage: gemm_bench [check] [bench] [flash] [profile] [seed=N] [only=gemv|stream|tiles]\n"), 2;
   }
   cudaDeviceProp prop;
   if (cudaGetDeviceProperties(&prop, 0) != cudaSuccess) return fprintf(stderr, "gemm_bench: no GPU here\n"), 1;
@@ -368,6 +451,8 @@ int main(int argc, char** argv) {
     if (do_check) check_all();
     ok(cudaStreamCreateWithFlags(&context.stream, cudaStreamNonBlocking));  // capture needs a real stream
     if (do_bench) bench_all();
+    if (do_flash) flash_all();
+    if (do_profile) profile();
     ok(cudaDeviceSynchronize());
   } catch (const std::exception& e) {
     return fprintf(stderr, "gemm_bench: %s\n", e.what()), 1;

@@ -46,8 +46,45 @@ __global__ void read(const uint4* p, size_t n, uint32_t* sink) {
   if (x == 0x12345678u) *sink = x;
 }
 
+// One warp a (row, head): plain online softmax in float32. `strides` in elements.
+__global__ void attention_reference(const uint16_t* q, const uint16_t* k, const uint16_t* v, float* out, int rows, int heads, int kv_heads,
+                                    int d, int q_stride, int kv_stride, bool causal) {
+  int unit = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
+  if (unit >= rows * heads) return;
+  int row = unit / heads, head = unit % heads, kv = head / (heads / kv_heads);
+  float m = -INFINITY, l = 0, acc[4] = {};
+  for (int j = 0; j < (causal ? row + 1 : rows); ++j) {
+    float s = 0;
+    for (int c = lane; c < d; c += 32)
+      s += bf16_bits_to_f32(q[size_t(row) * q_stride + head * d + c]) * bf16_bits_to_f32(k[size_t(j) * kv_stride + kv * d + c]);
+    for (int o = 16; o; o /= 2) s += __shfl_xor_sync(~0u, s, o);
+    s *= rsqrtf(float(d));
+    float n = fmaxf(m, s), shrink = expf(m - n), p = expf(s - n);
+    m = n, l = l * shrink + p;
+    for (int i = 0; i < 4; ++i)
+      if (lane + 32 * i < d) acc[i] = acc[i] * shrink + p * bf16_bits_to_f32(v[size_t(j) * kv_stride + kv * d + lane + 32 * i]);
+  }
+  for (int i = 0; i < 4; ++i)
+    if (lane + 32 * i < d) out[(size_t(row) * heads + head) * d + lane + 32 * i] = acc[i] / l;
+}
+// [rows, kv_heads, d] to pages [rows / page_tokens, kv_heads, page_tokens, d].
+__global__ void to_pages(const uint16_t* x, uint16_t* pages, int rows, int kv_heads, int page_tokens, int d) {
+  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < rows * kv_heads * d; i += gridDim.x * blockDim.x) {
+    int c = i % d, h = i / d % kv_heads, r = i / d / kv_heads;
+    pages[((size_t(r / page_tokens) * kv_heads + h) * page_tokens + r % page_tokens) * d + c] = x[i];
+  }
+}
+
 }  // namespace
 
+void reference_attention(const void* q, const void* k, const void* v, float* out, int rows, int heads, int kv_heads, int d, int q_stride,
+                         int kv_stride, bool causal) {
+  attention_reference<<<(rows * heads + 7) / 8, 256>>>(static_cast<const uint16_t*>(q), static_cast<const uint16_t*>(k),
+                                                       static_cast<const uint16_t*>(v), out, rows, heads, kv_heads, d, q_stride, kv_stride, causal);
+}
+void copy_to_pages(const void* x, void* pages, int rows, int kv_heads, int page_tokens, int d) {
+  to_pages<<<512, 256>>>(static_cast<const uint16_t*>(x), static_cast<uint16_t*>(pages), rows, kv_heads, page_tokens, d);
+}
 void fill_random(void* p, Format format, size_t n, float scale, uint64_t seed) { fill<<<1024, 256>>>(p, format, n, scale, seed); }
 void fill_scales(float* p, size_t n, uint64_t seed) { fill_scale<<<256, 256>>>(p, n, seed); }
 void sum_differences(const void* a, const float* b, Format format, size_t n, double* out) {

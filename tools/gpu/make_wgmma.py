@@ -14,6 +14,13 @@ template <Format F, int N>
 struct Wgmma;
 '''
 
+VALUES = '''
+// D[64, N] += A[64, 16] * B[16, N], BF16: A in registers (rows and columns of a lane as in mma.m16n8k16), B in shared memory with
+// its columns contiguous (see column_descriptor).
+template <int N>
+struct WgmmaValues;
+'''
+
 
 def struct(fmt, n):
     regs = n // 2
@@ -36,9 +43,32 @@ struct Wgmma<Format::{fmt}, {n}> {{
 '''
 
 
+def values(d):
+    regs = d // 2
+    names = ", ".join(f"%{i}" for i in range(regs))
+    outs = ", ".join(f'"+f"(d[{i}])' for i in range(regs))
+    a = ", ".join(f"%{regs + i}" for i in range(4))
+    return f'''
+template <>
+struct WgmmaValues<{d}> {{
+  static __device__ __forceinline__ void run(float (&d)[{regs}], const uint32_t* a, uint64_t b) {{
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+    asm volatile(
+        "wgmma.mma_async.sync.aligned.m64n{d}k16.f32.bf16.bf16 {{{names}}}, {{{a}}}, %{regs + 4}, 1, 1, 1, 1;"
+        : {outs}
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+#endif
+  }}
+}};
+'''
+
+
 with open("src/cuda/sm90/wgmma.cuh", "w") as f:
     f.write(HEAD)
     for fmt, widths in WIDTHS.items():
         for n in widths:
             f.write(struct(fmt, n))
+    f.write(VALUES)
+    for d in [64, 72, 128]:
+        f.write(values(d))
     f.write("\n}  // namespace vl8::cuda::sm90\n#endif\n")

@@ -22,6 +22,7 @@ struct EmulatedMap {
   const char* data;
   int64_t rows, row_bytes, stride_bytes;
   int box_rows, box_bytes, element_bytes, swizzle;
+  int64_t middle = 1;  // of a 3-D map
 };
 static_assert(sizeof(EmulatedMap) <= sizeof(CUtensorMap));
 
@@ -35,6 +36,7 @@ inline uint32_t shared_address(const void* p) { return uint32_t(reinterpret_cast
 inline uint32_t cluster_rank() { return 0; }
 inline void cluster_sync() { fail(ErrorKind::internal, "clusters are not emulated"); }
 inline void named_barrier(int id, int threads) { emulate::named_barrier(id, threads); }
+inline void named_barrier_arrive(int, int) { fail(ErrorKind::internal, "arriving without waiting is not emulated"); }
 
 inline EmulatedBarrier& emulated(uint64_t* bar) { return *reinterpret_cast<EmulatedBarrier*>(bar); }
 inline void barrier_init(uint64_t* bar, uint32_t arrivals) { emulated(bar) = {0, int16_t(arrivals), 0, int16_t(arrivals)}; }
@@ -73,6 +75,22 @@ inline void tma_load(void* to, const CUtensorMap* map, uint64_t* bar, int column
   emulated(bar).bytes -= m.box_rows * m.box_bytes;
   complete_if_done(emulated(bar));
 }
+// Boxes of one middle index: rows of the last dimension, box_bytes of the first. heads_map fills these.
+inline void tma_load_3d(void* to, const CUtensorMap* map, uint64_t* bar, int x, int y, int z) {
+  const EmulatedMap& m = *reinterpret_cast<const EmulatedMap*>(map);
+  uintptr_t base = reinterpret_cast<uintptr_t>(to);
+  check(base % 1024 == 0, "tensor copy to a misaligned address");
+  for (int r = 0; r < m.box_rows; ++r)
+    for (int b = 0; b < m.box_bytes; ++b) {
+      int64_t row = z + r, byte = int64_t(x) * m.element_bytes + b;
+      bool inside = row >= 0 && row < m.rows && byte < m.row_bytes && y >= 0 && y < m.middle;
+      uintptr_t at = base + uintptr_t(r) * uintptr_t(m.box_bytes) + uintptr_t(b);
+      at ^= ((at >> 7) & 7) << 4;
+      *reinterpret_cast<char*>(at) = inside ? m.data[row * m.stride_bytes + y * m.row_bytes + byte] : 0;
+    }
+  emulated(bar).bytes -= m.box_rows * m.box_bytes;
+  complete_if_done(emulated(bar));
+}
 inline void tma_load_multicast(void*, const CUtensorMap*, uint64_t*, int, int, uint16_t, uint64_t) { cluster_sync(); }
 
 template <int>
@@ -84,11 +102,16 @@ inline uint64_t matrix_descriptor(const void* tile) {
   check(reinterpret_cast<uintptr_t>(tile) % 1024 == 0, "a wgmma operand must start at a multiple of 1024 bytes");
   return reinterpret_cast<uintptr_t>(tile) >> 4;
 }
+// Address and, above it, the distance of the chunks of 64 columns.
+inline uint64_t column_descriptor(const void* tile, int chunk_bytes) {
+  return (matrix_descriptor(tile) & 0xfffffffffffull) | uint64_t(chunk_bytes >> 4) << 44;
+}
 inline void wgmma_fence() {}
 inline void wgmma_commit() {}
 template <int>
 void wgmma_wait() {}
 inline void pin(float&) {}
+inline void pin(uint32_t&) {}
 
 inline const float* emulated_e4m3() {
   static const auto table = [] {
@@ -121,6 +144,33 @@ struct Wgmma {
           float& out = d[4 * j + 2 * h + c];
           if (!add) out = 0;
           for (int k = 0; k < depth; ++k) out += rows[h][k] * column[k];
+        }
+      }
+  }
+};
+
+template <int N>
+struct WgmmaValues {
+  static void run(float (&d)[N / 2], const uint32_t* a, uint64_t b) {
+    uint32_t own[4] = {a[0], a[1], a[2], a[3]};
+    auto slots = emulate::exchange(own, sizeof own);
+    int lane = emulate::lane(), g = lane / 4, t = lane % 4;
+    float rows[2][16];
+    for (int h = 0; h < 2; ++h)
+      for (int k = 0; k < 16; ++k) {
+        uint32_t r;
+        std::memcpy(&r, slots[4 * g + k % 8 / 2] + 4 * (h + 2 * (k / 8)), 4);
+        rows[h][k] = bf16_to_f32(uint16_t(r >> (16 * (k % 2))));
+      }
+    uintptr_t base = (b & 0xfffffffffffull) << 4, chunk = uintptr_t(b >> 44) << 4;
+    for (int j = 0; j < N / 8; ++j)
+      for (int c = 0; c < 2; ++c) {
+        int column = 8 * j + 2 * t + c;
+        for (int k = 0; k < 16; ++k) {
+          uintptr_t at = base + uintptr_t(column / 64) * chunk + uintptr_t(k / 8) * 1024 + uintptr_t(k % 8) * 128 + uintptr_t(column % 64) * 2;
+          at ^= ((at >> 7) & 7) << 4;
+          float v = bf16_to_f32(*reinterpret_cast<const uint16_t*>(at));
+          for (int h = 0; h < 2; ++h) d[4 * j + 2 * h + c] += rows[h][k] * v;
         }
       }
   }

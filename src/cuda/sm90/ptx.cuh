@@ -26,6 +26,10 @@ __device__ __forceinline__ void cluster_sync() {
 __device__ __forceinline__ void named_barrier(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
+// Counts this warp at the barrier without waiting.
+__device__ __forceinline__ void named_barrier_arrive(int id, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
 
 __device__ __forceinline__ void barrier_init(uint64_t* bar, uint32_t arrivals) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(bar)), "r"(arrivals) : "memory");
@@ -79,6 +83,13 @@ __device__ __forceinline__ void tma_load(void* to, const CUtensorMap* map, uint6
       "l"(reinterpret_cast<uint64_t>(map)), "r"(shared_address(bar)), "r"(column), "r"(row), "l"(hint)
       : "memory");
 }
+__device__ __forceinline__ void tma_load_3d(void* to, const CUtensorMap* map, uint64_t* bar, int x, int y, int z) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::"r"(
+          shared_address(to)),
+      "l"(reinterpret_cast<uint64_t>(map)), "r"(shared_address(bar)), "r"(x), "r"(y), "r"(z)
+      : "memory");
+}
 // The same into every block of `mask`, at the same offset, counting on each block's own barrier.
 __device__ __forceinline__ void tma_load_multicast(void* to, const CUtensorMap* map, uint64_t* bar, int column, int row,
                                                    uint16_t mask, uint64_t hint) {
@@ -104,6 +115,12 @@ __device__ __forceinline__ uint64_t matrix_descriptor(const void* tile) {
   uint64_t d = (shared_address(tile) & 0x3ffff) >> 4;
   return d | (uint64_t(1) << 16) | (uint64_t(64) << 32) | (uint64_t(1) << 62);
 }
+// Operand whose 16-bit columns lie together (the values of attention): chunks of 64 columns `chunk_bytes` apart, in each
+// groups of 8 rows 1024 bytes apart, 128-byte swizzle. `tile` is a multiple of 1024 bytes.
+__device__ __forceinline__ uint64_t column_descriptor(const void* tile, int chunk_bytes) {
+  uint64_t d = (shared_address(tile) & 0x3ffff) >> 4;
+  return d | (uint64_t(chunk_bytes >> 4) << 16) | (uint64_t(64) << 32) | (uint64_t(1) << 62);
+}
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 __device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 template <int Pending>
@@ -112,6 +129,7 @@ __device__ __forceinline__ void wgmma_wait() {
 }
 // Keeps the compiler from moving uses of accumulators across an asynchronous product.
 __device__ __forceinline__ void pin(float& r) { asm volatile("" : "+f"(r)::"memory"); }
+__device__ __forceinline__ void pin(uint32_t& r) { asm volatile("" : "+r"(r)::"memory"); }
 
 }  // namespace vl8::cuda::sm90
 #endif

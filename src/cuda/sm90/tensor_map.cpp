@@ -23,6 +23,13 @@ CUtensorMap matrix_map(const void* data, Format format, int64_t rows, int64_t co
   return map;
 }
 
+CUtensorMap heads_map(const void* data, int64_t rows, int64_t heads, int64_t dim, int box_rows) {
+  EmulatedMap m{static_cast<const char*>(data), rows, dim * 2, heads * dim * 2, box_rows, 128, 2, 1, heads};
+  CUtensorMap map = {};
+  std::memcpy(&map, &m, sizeof m);
+  return map;
+}
+
 }  // namespace vl8::cuda::sm90
 #else
 namespace vl8::cuda::sm90 {
@@ -63,6 +70,18 @@ CUtensorMap matrix_map(const void* data, Format format, int64_t rows, int64_t co
                          CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   check(r == CUDA_SUCCESS, "tensor map of [{}, {}] stride {} box {} x {}: driver error {}", rows, columns, stride,
         box_rows, box_columns, int(r));
+  return map;
+}
+
+CUtensorMap heads_map(const void* data, int64_t rows, int64_t heads, int64_t dim, int box_rows) {
+  CUtensorMap map;
+  cuuint64_t sizes[3] = {cuuint64_t(dim), cuuint64_t(heads), cuuint64_t(rows)};
+  cuuint64_t strides[2] = {cuuint64_t(dim * 2), cuuint64_t(heads * dim * 2)};
+  cuuint32_t box[3] = {64, 1, cuuint32_t(box_rows)}, steps[3] = {1, 1, 1};
+  CUresult r = encoder()(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, const_cast<void*>(data), sizes, strides, box, steps,
+                         CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                         CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  check(r == CUDA_SUCCESS, "tensor map of [{}, {}, {}]: driver error {}", rows, heads, dim, int(r));
   return map;
 }
 

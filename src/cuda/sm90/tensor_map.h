@@ -11,4 +11,8 @@ namespace vl8::cuda::sm90 {
 CUtensorMap matrix_map(const void* data, Format format, int64_t rows, int64_t columns, int64_t stride, int box_rows,
                        int box_columns, bool swizzle);
 
+// BF16 [rows, heads, dim], dense, fetched 64 features of one head and box_rows rows at a time, with the 128-byte swizzle.
+// Features from dim on read as zero.
+CUtensorMap heads_map(const void* data, int64_t rows, int64_t heads, int64_t dim, int box_rows);
+
 }  // namespace vl8::cuda::sm90
