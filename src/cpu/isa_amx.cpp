@@ -19,8 +19,11 @@ namespace vl8::cpu {
 namespace {
 constexpr MatrixKernels kAmxKernels = {2,
                                        16,
+                                       kAmxRows,
+                                       kAmxGroups,
+                                       kAmxPanelBytes,
                                        pack_tokens<AmxCore>,
-                                       multiply<AmxCore>,
+                                       amx_multiply,
                                        kGemvBf16Block,
                                        gemv_bf16_pack,
                                        gemv<DotRow>,

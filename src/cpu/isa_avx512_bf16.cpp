@@ -14,6 +14,9 @@ namespace vl8::cpu {
 namespace {
 constexpr MatrixKernels kDotKernels = {2,
                                        1,
+                                       kTaskRows,
+                                       kTaskGroups,
+                                       kPanelBytes,
                                        pack_tokens<DotCore>,
                                        multiply<DotCore>,
                                        kGemvBf16Block,

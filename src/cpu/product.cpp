@@ -75,7 +75,7 @@ Finish finish_of(const Job& j) {
           p.residual ? p.residual + j.first_row : nullptr, kCurves[int(p.act)]};
 }
 
-// Tasks of a job. gemv: about 128 KB of weights each; gemm: 128 rows by 768 tokens, smaller when they would
+// Tasks of a job. gemv: about 128 KB of weights each; gemm: as large as the kernels take, smaller when they would
 // be few.
 void cut(const Context& c, Job& j) {
   if (j.gemv) {
@@ -85,11 +85,10 @@ void cut(const Context& c, Job& j) {
     j.row_step = std::clamp<int64_t>(131072 / row_bytes / 8 * 8, 8, 256);
     j.group_step = 1, j.group_blocks = 1;
   } else {
-    int64_t groups = ceil_div(j.product->tokens, kLane);
-    j.group_step =
-        round_up(ceil_div(groups, ceil_div(groups, kTaskGroups)), 6);  // 6: whole tiles of every core
+    const int64_t groups = ceil_div(j.product->tokens, kLane), most = j.kernels->task_groups;
+    j.group_step = std::min(most, round_up(ceil_div(groups, ceil_div(groups, most)), 6));  // 6: whole tiles of all
     j.group_blocks = ceil_div(groups, j.group_step);
-    j.row_step = kTaskRows;
+    j.row_step = j.kernels->task_rows;
     while (j.row_step > 32 && ceil_div(j.w.rows, j.row_step) * j.group_blocks < 3 * c.pool.size())
       j.row_step /= 2;
   }
@@ -108,16 +107,28 @@ struct Scratch {
   float* sums;
 };
 
-void run_gemm(const Job& j, int64_t task, bool round, Scratch s) {
+void run_gemm(const Context& c, const Job& j, int64_t task, bool round, Scratch s) {
   const Product& p = *j.product;
   int64_t row = task % j.row_blocks * j.row_step, group = task / j.row_blocks * j.group_step;
-  int64_t token = group * kLane, n = p.linear->weight.n;
+  int64_t token = group * kLane, n = p.linear->weight.n, next = row + j.row_step * c.pool.size();
   Finish f = finish_of(j);
   if (f.residual) f.residual += token * n;
-  const char* x = static_cast<const char*>(j.packed) + group * j.units * 64;
-  j.kernels->multiply({j.w, row, std::min(j.w.rows, row + j.row_step), x,
-                       std::min(p.tokens - token, j.group_step * kLane), j.units, f,
-                       p.y + token * n + j.first_row, n, round, s.panel, s.sums});
+  j.kernels->multiply({.w = j.w,
+                       .up = {},
+                       .gated = false,
+                       .row_begin = row,
+                       .row_end = std::min(j.w.rows, row + j.row_step),
+                       .x = static_cast<const char*>(j.packed) + group * kGroupBytes,
+                       .chunk_bytes = ceil_div(p.tokens, kLane) * kGroupBytes,
+                       .tokens = std::min(p.tokens - token, j.group_step * kLane),
+                       .units = j.units,
+                       .finish = f,
+                       .y = p.y + token * n + j.first_row,
+                       .y_stride = n,
+                       .round_bf16 = round,
+                       .panel = s.panel,
+                       .sums = s.sums,
+                       .next_row = next < j.w.rows ? next : -1});
 }
 
 // Token rows through E4M3 and back (w8a8), gathered into memory of their own.
@@ -147,13 +158,14 @@ void pack(Context& c, Job& j) {
     return;
   }
   j.units = round_up(ceil_div(j.w.k, j.kernels->per_unit), 16);
-  const int64_t groups = ceil_div(p.tokens, kLane);
-  char* out = static_cast<char*>(c.scratch.take(size_t(groups * j.units * 64)));
+  const int64_t groups = ceil_div(p.tokens, kLane), chunk_bytes = groups * kGroupBytes;
+  char* out = static_cast<char*>(c.scratch.take(size_t(ceil_div(j.units, kChunkUnits) * chunk_bytes)));
   c.each_row(groups, j.w.k * kLane, [&](int64_t b, int64_t e) {
     for (int64_t g = b; g < e; ++g)
       j.kernels->pack_tokens(
           {p.index ? p.x : p.x + g * kLane * p.x_stride, p.x_stride, p.index ? p.index + g * kLane : nullptr,
-           std::min<int64_t>(kLane, p.tokens - g * kLane), j.w.k, j.units, round, out + g * j.units * 64});
+           std::min<int64_t>(kLane, p.tokens - g * kLane), j.w.k, j.units, round, out + g * kGroupBytes,
+           chunk_bytes});
   });
   j.packed = out;
 }
@@ -161,6 +173,20 @@ void pack(Context& c, Job& j) {
 bool same_packing(const Job& a, const Job& b) {
   return a.product == b.product && a.gemv == b.gemv && a.kernels == b.kernels &&
          (!a.gemv || a.w.type == b.w.type);
+}
+
+// Panel and sums of each thread, large enough for every job.
+std::vector<Scratch> task_scratch(Context& c, std::span<const Job> jobs) {
+  int64_t panel = 0, sums = 0;
+  for (const Job& j : jobs)
+    if (!j.gemv) {
+      panel = std::max(panel, j.kernels->panel_bytes);
+      sums = std::max(sums, std::min(ceil_div(j.product->tokens, kLane), j.kernels->task_groups) * j.kernels->task_rows);
+    }
+  std::vector<Scratch> scratch(size_t(c.pool.size()));
+  if (panel > 0)
+    for (Scratch& s : scratch) s = {c.scratch.take(size_t(panel)), c.scratch.array<float>(sums * kLane)};
+  return scratch;
 }
 
 }  // namespace
@@ -190,11 +216,7 @@ void run_products(Context& c, std::span<const Product> products) {
       jobs.push_back(j);
     }
   }
-  std::vector<Scratch> scratch(size_t(c.pool.size()));
-  if (std::any_of(jobs.begin(), jobs.end(), [](const Job& j) { return !j.gemv; }))
-    for (Scratch& s : scratch)
-      s = {c.scratch.take(kTaskRows * kChunkUnits * 4),
-           c.scratch.array<float>(kTaskGroups * kTaskRows * kLane)};
+  const std::vector<Scratch> scratch = task_scratch(c, jobs);
   c.pool.parallel_for(tasks, 1, [&](int thread, int64_t begin, int64_t end) {
     auto job = std::upper_bound(jobs.begin(), jobs.end(), begin,
                                 [](int64_t t, const Job& j) { return t < j.first_task; }) -
@@ -204,7 +226,7 @@ void run_products(Context& c, std::span<const Product> products) {
       if (job->gemv)
         run_gemv(*job, t - job->first_task, c.rounds() && !job->product->exact);
       else
-        run_gemm(*job, t - job->first_task, c.rounds() && !job->product->exact, scratch[size_t(thread)]);
+        run_gemm(c, *job, t - job->first_task, c.rounds() && !job->product->exact, scratch[size_t(thread)]);
     }
   });
 }

@@ -3,7 +3,9 @@
 // the standard library, or the linker may merge a new CPU's body into the baseline path.
 //
 // Shared layouts (a "unit" is 4 bytes: one f32, or two consecutive bf16):
-//   tokens  [groups][units][16 tokens] of units: 16 tokens side by side, so that a token is a vector lane
+//   tokens  [chunks][groups][kChunkUnits][16 tokens] of units: 16 tokens side by side, so that a token is a
+//           vector lane; chunks of K apart, so that what one step of a product reads lies together (rows at a
+//           power-of-two distance would share a few cache sets)
 //   panel   [rows / 16][units / 16][16 rows][16 units] of units: rows of the other matrix, read by broadcast
 //   sums    [groups][rows][16 tokens] f32
 // One micro-kernel multiplies panel x tokens; matrix products, attention scores and attention outputs all use
@@ -15,9 +17,8 @@
 namespace vl8::cpu {
 
 constexpr int kLane = 16;         // tokens in a group, rows and units in a panel tile
-constexpr int kTaskRows = 128;    // most weight rows of one MultiplyTask
 constexpr int kChunkUnits = 128;  // units of K that are expanded and multiplied at a time
-constexpr int kTaskGroups = 48;   // most token groups of one MultiplyTask
+constexpr int kGroupBytes = kChunkUnits * 64;  // one chunk of a token group
 constexpr int kGemvTokens = 8;    // most tokens of one GemvTask
 constexpr int kKeyBlock = 128;    // keys of one attention step
 constexpr int kFlashGroups = 12;  // most groups of query rows of one FlashTask
@@ -44,7 +45,8 @@ struct PackTokens {
   int64_t rows, k;           // rows 1..16
   int64_t units;             // multiple of 16
   bool round_bf16;           // f32 units only: round to bf16 first
-  void* out;                 // [units][16] units
+  void* out;                 // chunk 0 of the group
+  int64_t chunk_bytes;       // from chunk to chunk
 };
 
 // What happens to finished sums on their way to y: y = curve(sum + bias) + residual.
@@ -54,19 +56,23 @@ struct Finish {
   Curve curve;
 };
 
-// y[t, r] for tokens 0..tokens and weight rows row_begin..row_end (at most kTaskRows, row_begin multiple of
-// 16).
+// y[t, r] for tokens 0..tokens and weight rows row_begin..row_end (at most task_rows of the kernels, half of that
+// where gated; row_begin multiple of 16). Gated: y = silu(w x) * (up x), where up has as many rows as w; panel tiles
+// of w and up take turns, and of finish only the residual counts.
 struct MultiplyTask {
-  WeightRows w;
+  WeightRows w, up;
+  bool gated;
   int64_t row_begin, row_end;
-  const void* x;          // token layout
-  int64_t tokens, units;  // groups = ceil(tokens / 16), at most kTaskGroups; units multiple of 16
+  const void* x;          // token layout, chunk 0 of the first group
+  int64_t chunk_bytes;    // from chunk to chunk
+  int64_t tokens, units;  // groups = ceil(tokens / 16), at most task_groups; units multiple of 16
   Finish finish;          // bias is indexed by row
   float* y;               // y[t * y_stride + r]
   int64_t y_stride;
   bool round_bf16;  // f32 units only: round weights to bf16
-  void* panel;      // scratch: kTaskRows * kChunkUnits * 4 bytes, 64-byte aligned
-  float* sums;      // scratch: groups * kTaskRows * 16 floats
+  void* panel;      // scratch: panel_bytes, 64-byte aligned
+  float* sums;      // scratch: groups * task_rows * 16 floats
+  int64_t next_row;  // a hint: rows that this thread is likely to multiply next; -1: none
 };
 
 // One of several tokens as a GemvTask wants them: blocks of 64 columns, in each block all tokens side by
@@ -135,6 +141,8 @@ struct DecodeTask {
 struct MatrixKernels {
   int64_t per_unit;    // elements of K in a unit: 1 (f32) or 2 (bf16)
   int64_t unit_align;  // heads are padded to this many units
+  int64_t task_rows, task_groups;  // most of one MultiplyTask
+  int64_t panel_bytes;
   void (*pack_tokens)(const PackTokens&);
   void (*multiply)(const MultiplyTask&);
   int64_t gemv_block;  // bytes of 64 columns of a token

@@ -6,6 +6,9 @@ using ExactCore = VectorCore<F32Units, FmaOp>;
 
 constexpr MatrixKernels kExactKernels = {1,
                                          1,
+                                         kTaskRows,
+                                         kTaskGroups,
+                                         kPanelBytes,
                                          pack_tokens<ExactCore>,
                                          multiply<ExactCore>,
                                          kGemvBlock,
