@@ -22,6 +22,7 @@ constexpr MatrixKernels kDotKernels = {2,
                                        kGemvBf16Block,
                                        gemv_bf16_pack,
                                        gemv<DotRow>,
+                                       kFlashGroups * 16,
                                        flash_bytes<DotCore>,
                                        flash<DotCore>,
                                        kGemvTokens};

@@ -1,6 +1,7 @@
 #include "cpu/product.h"
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "ops/ref_ops.h"
@@ -36,15 +37,15 @@ namespace {
 // A part of one product with its packed tokens; the unit of planning.
 struct Job {
   const Product* product;
-  WeightRows w;
-  const MatrixKernels* kernels;
+  WeightRows w, up;  // up: where the product is gated
   int64_t first_row;  // of the part in y
-  bool gemv;
-  const void* packed;
-  int64_t units;                     // of K, gemm only
-  int64_t row_step, group_step;      // rows and token groups of a task
-  int64_t row_blocks, group_blocks;  // tasks of this job
-  int64_t first_task;
+  const MatrixKernels* kernels = nullptr;
+  bool gemv = false;
+  const void* packed = nullptr;
+  int64_t units = 0;                         // of K, gemm only
+  int64_t row_step = 0, group_step = 0;      // rows and token groups of a task
+  int64_t row_blocks = 0, group_blocks = 0;  // tasks of this job
+  int64_t first_task = 0;
 };
 
 int64_t ceil_div(int64_t a, int64_t b) {
@@ -68,9 +69,13 @@ bool whole_spans(const WeightRows& w) {
   return w.scaling != Scaling::block || w.block_cols % 64 == 0;
 }
 
-Finish finish_of(const Job& j) {
+bool takes_gemv(const Context& c, const MatrixKernels& k, const WeightRows& w, int64_t tokens) {
+  return !c.batch_invariant && tokens <= k.gemv_tokens && whole_spans(w);
+}
+
+Finish finish_of(const Context& c, const Job& j) {
   const Product& p = *j.product;
-  constexpr Curve kCurves[] = {Curve::none, Curve::gelu_tanh, Curve::gelu_erf};
+  const Curve kCurves[] = {Curve::none, c.rounds() ? Curve::gelu_tanh : Curve::exact_gelu_tanh, Curve::gelu_erf};
   return {p.linear->bias.empty() ? nullptr : p.linear->bias.f32() + j.first_row,
           p.residual ? p.residual + j.first_row : nullptr, kCurves[int(p.act)]};
 }
@@ -88,17 +93,17 @@ void cut(const Context& c, Job& j) {
     const int64_t groups = ceil_div(j.product->tokens, kLane), most = j.kernels->task_groups;
     j.group_step = std::min(most, round_up(ceil_div(groups, ceil_div(groups, most)), 6));  // 6: whole tiles of all
     j.group_blocks = ceil_div(groups, j.group_step);
-    j.row_step = j.kernels->task_rows;
+    j.row_step = j.kernels->task_rows / (j.product->gated ? 2 : 1);
     while (j.row_step > 32 && ceil_div(j.w.rows, j.row_step) * j.group_blocks < 3 * c.pool.size())
       j.row_step /= 2;
   }
   j.row_blocks = ceil_div(j.w.rows, j.row_step);
 }
 
-void run_gemv(const Job& j, int64_t task, bool round) {
+void run_gemv(const Context& c, const Job& j, int64_t task, bool round) {
   const Product& p = *j.product;
   int64_t row = task * j.row_step;
-  j.kernels->gemv({j.w, row, std::min(j.w.rows, row + j.row_step), j.packed, p.tokens, finish_of(j),
+  j.kernels->gemv({j.w, row, std::min(j.w.rows, row + j.row_step), j.packed, p.tokens, finish_of(c, j),
                    p.y + j.first_row, p.linear->weight.n, round});
 }
 
@@ -110,12 +115,12 @@ struct Scratch {
 void run_gemm(const Context& c, const Job& j, int64_t task, bool round, Scratch s) {
   const Product& p = *j.product;
   int64_t row = task % j.row_blocks * j.row_step, group = task / j.row_blocks * j.group_step;
-  int64_t token = group * kLane, n = p.linear->weight.n, next = row + j.row_step * c.pool.size();
-  Finish f = finish_of(j);
+  int64_t token = group * kLane, n = p.linear->weight.n / (p.gated ? 2 : 1), next = row + j.row_step * c.pool.size();
+  Finish f = finish_of(c, j);
   if (f.residual) f.residual += token * n;
   j.kernels->multiply({.w = j.w,
-                       .up = {},
-                       .gated = false,
+                       .up = j.up,
+                       .gated = p.gated,
                        .row_begin = row,
                        .row_end = std::min(j.w.rows, row + j.row_step),
                        .x = static_cast<const char*>(j.packed) + group * kGroupBytes,
@@ -170,6 +175,17 @@ void pack(Context& c, Job& j) {
   j.packed = out;
 }
 
+// Halves of a fused gate and up projection, where both are of one format and the kernels can walk them in step.
+std::optional<std::pair<WeightRows, WeightRows>> halves(const Weight& w) {
+  if (w.parts.size() == 2) {
+    const WeightRows gate = weight_rows(w, w.parts[0]), up = weight_rows(w, w.parts[1]);
+    const bool alike = gate.rows == up.rows && gate.type == up.type && gate.scaling == up.scaling &&
+                       gate.block_rows == up.block_rows && gate.block_cols == up.block_cols;
+    return alike ? std::optional(std::pair(gate, up)) : std::nullopt;
+  }
+  return std::nullopt;
+}
+
 bool same_packing(const Job& a, const Job& b) {
   return a.product == b.product && a.gemv == b.gemv && a.kernels == b.kernels &&
          (!a.gemv || a.w.type == b.w.type);
@@ -189,7 +205,36 @@ std::vector<Scratch> task_scratch(Context& c, std::span<const Job> jobs) {
   return scratch;
 }
 
+// Plans one product: packs its tokens and adds a job for each part of its weight.
+void plan(Context& c, const Product& p, std::vector<Job>& jobs, int64_t& tasks) {
+  auto add = [&](const WeightRows& w, const WeightRows& up, int64_t row) {
+    Job j{.product = &p, .w = w, .up = up, .first_row = row};
+    j.kernels = &choose_kernels(c, j.w, p.exact);
+    j.gemv = !p.gated && takes_gemv(c, *j.kernels, j.w, p.tokens);
+    if (!jobs.empty() && same_packing(jobs.back(), j))
+      j.packed = jobs.back().packed, j.units = jobs.back().units;
+    else
+      pack(c, j);
+    cut(c, j);
+    j.first_task = tasks;
+    tasks += j.row_blocks * j.group_blocks;
+    jobs.push_back(j);
+  };
+  const Weight& w = p.linear->weight;
+  if (p.gated) {
+    const auto [gate, up] = halves(w).value();
+    return add(gate, up, 0);
+  }
+  int64_t row = 0;
+  for (const WeightPart& part : w.parts) add(weight_rows(w, part), {}, row), row += part.rows;
+}
+
 }  // namespace
+
+bool gates_in_product(const Context& c, const Linear& linear, int64_t tokens) {
+  const auto parts = halves(linear.weight);
+  return parts && !takes_gemv(c, choose_kernels(c, parts->first, false), parts->first, tokens);
+}
 
 void run_products(Context& c, std::span<const Product> products) {
   Arena::Scope scope(c.scratch);
@@ -200,21 +245,7 @@ void run_products(Context& c, std::span<const Product> products) {
     if (p.tokens == 0) continue;
     const Weight& w = p.linear->weight;
     if (c.precision == Precision::w8a8 && w.is_fp8()) p = quantised(c, p);
-    int64_t row = 0;
-    for (const WeightPart& part : w.parts) {
-      Job j{.product = &p, .w = weight_rows(w, part), .first_row = row};
-      j.kernels = &choose_kernels(c, j.w, p.exact);
-      j.gemv = p.tokens <= j.kernels->gemv_tokens && whole_spans(j.w);
-      if (!jobs.empty() && same_packing(jobs.back(), j))
-        j.packed = jobs.back().packed, j.units = jobs.back().units;
-      else
-        pack(c, j);
-      cut(c, j);
-      j.first_task = tasks;
-      tasks += j.row_blocks * j.group_blocks;
-      row += part.rows;
-      jobs.push_back(j);
-    }
+    plan(c, p, jobs, tasks);
   }
   const std::vector<Scratch> scratch = task_scratch(c, jobs);
   c.pool.parallel_for(tasks, 1, [&](int thread, int64_t begin, int64_t end) {
@@ -224,7 +255,7 @@ void run_products(Context& c, std::span<const Product> products) {
     for (int64_t t = begin; t < end; ++t) {
       while (job + 1 != jobs.end() && t >= (job + 1)->first_task) ++job;
       if (job->gemv)
-        run_gemv(*job, t - job->first_task, c.rounds() && !job->product->exact);
+        run_gemv(c, *job, t - job->first_task, c.rounds() && !job->product->exact);
       else
         run_gemm(c, *job, t - job->first_task, c.rounds() && !job->product->exact, scratch[size_t(thread)]);
     }

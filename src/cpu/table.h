@@ -21,12 +21,12 @@ constexpr int kChunkUnits = 128;  // units of K that are expanded and multiplied
 constexpr int kGroupBytes = kChunkUnits * 64;  // one chunk of a token group
 constexpr int kGemvTokens = 8;    // most tokens of one GemvTask
 constexpr int kKeyBlock = 128;    // keys of one attention step
-constexpr int kFlashGroups = 12;  // most groups of query rows of one FlashTask
+constexpr int kFlashGroups = 24;  // most groups of query rows of one FlashTask
 constexpr int kMaxHeadDim = 256;
 
 enum class Number : uint8_t { f32, f16, bf16, e4m3, e5m2 };
 enum class Scaling : uint8_t { none, tensor, channel, block };
-enum class Curve : uint8_t { none, gelu_tanh, gelu_erf };
+enum class Curve : uint8_t { none, gelu_tanh, exact_gelu_tanh, gelu_erf };
 
 // Rows of a weight in the file's format, row-major [rows, k], no padding between rows.
 struct WeightRows {
@@ -118,12 +118,12 @@ struct FlashTask {
   int64_t q_token_stride, q_head_stride;
   float* out;
   int64_t out_token_stride, out_head_stride;
-  int64_t group, row_begin, row_end;  // at most kFlashGroups * 16 rows
+  int64_t group, row_begin, row_end;  // at most flash_rows
   bool causal;
   int64_t first_key;
   float scale;
   bool round_bf16;  // f32 units only: round queries to bf16
-  void* scratch;    // flash_bytes(head_dim), 64-byte aligned
+  void* scratch;    // flash_bytes(head_dim, kv_len), 64-byte aligned
 };
 
 // One token: `group` query heads over keys key_begin..key_end, as a part that merge_parts joins.
@@ -148,19 +148,21 @@ struct MatrixKernels {
   int64_t gemv_block;  // bytes of 64 columns of a token
   void (*gemv_pack)(const GemvPack&);
   void (*gemv)(const GemvTask&);
-  int64_t (*flash_bytes)(int64_t head_dim);
+  int64_t flash_rows;  // most of one FlashTask
+  int64_t (*flash_bytes)(int64_t head_dim, int64_t keys);
   void (*flash)(const FlashTask&);
   int64_t gemv_tokens;  // up to this many tokens gemv beats multiply
 };
 
 struct KernelTable {
-  MatrixKernels exact;  // float32 arithmetic
+  MatrixKernels exact;  // float32 arithmetic; each sum of multiply and flash is one chain in the order of its terms
   MatrixKernels bf16;   // products of bf16-rounded inputs, float32 sums
   void (*decode)(const DecodeTask&);
   // Rows of n floats. rms_norm: sum = x + delta when delta is given (sum may be null otherwise).
   void (*rms_norm)(const float* x, const float* delta, const float* weight, float eps, int64_t n, float* sum,
                    float* y);
   void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int64_t n, float* y);
+  void (*exact_layer_norm)(const float* x, const float* weight, const float* bias, float eps, int64_t n, float* y);
   // One head: y = rope(rms_norm(x)); cos and sin are [n / 2]. weight null: no norm.
   void (*norm_rope)(const float* x, const float* weight, float eps, const float* cos, const float* sin,
                     int64_t n, float* y);

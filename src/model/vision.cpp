@@ -32,7 +32,7 @@ VisionFeatures vision_forward(Ops& op, const VisionConfig& c, const VisionWeight
   const std::vector<int32_t> segments = attention_segments(grids);
   const int64_t merged = patches.rows() / (c.merge_size * c.merge_size);
   const Rope rope = op.vision_rope(grids, c.head_dim(), c.merge_size);
-  Tensor x = op.linear(op.upload(patches), w.patch_embed);
+  Tensor x = op.patch_embed(op.upload(patches), w.patch_embed, c.channels);
   op.tap("visual.patch_embed", x);
   x = op.add_position_embedding(x, w.position_table, grids, c.merge_size);
 

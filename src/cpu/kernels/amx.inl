@@ -53,11 +53,14 @@ VL8_INLINE void amx_store(float* p, int64_t group_stride) {
   if constexpr (T == 2) tile_store<2>(p + 256, 64);
   if constexpr (T == 2 && V == 2) tile_store<3>(p + 256 + group_stride, 64);
 }
-template <int T, int V>
-VL8_INLINE void amx_run(const char* a, int64_t tile_bytes, const char* b, int64_t group_bytes,
-                        int64_t units) {
-  for (int64_t u = 0; u < units; u += 16, a += kTileBytes, b += kTileBytes)
+// Calls work after every step, for what the vector units can do meanwhile.
+template <int T, int V, class Work>
+VL8_INLINE void amx_run(const char* a, int64_t tile_bytes, const char* b, int64_t group_bytes, int64_t units,
+                        Work&& work) {
+  for (int64_t u = 0; u < units; u += 16, a += kTileBytes, b += kTileBytes) {
     amx_step<T, V>(a, tile_bytes, b, group_bytes);
+    work();
+  }
 }
 
 // Calls f with the shape as compile-time numbers.
@@ -74,23 +77,25 @@ VL8_INLINE void amx_shape(int tiles, int groups, Body&& f) {
 }
 
 struct AmxCore : Bf16Units {
-  static constexpr int kTiles = 2, kGroups = 2;
+  static constexpr int kTiles = 2, kGroups = 2, kStages = 2;
   static constexpr int64_t kUnitAlign = 16;
   VL8_INLINE void begin() { tiles_begin(); }
   VL8_INLINE void end() { tiles_end(); }
 
+  template <class Work>
   VL8_INLINE void store_sums(const char* panel, int64_t tile_bytes, int tiles, const char* x,
                              int64_t group_bytes, int groups, int64_t units, float* out,
-                             int64_t group_stride) {
+                             int64_t group_stride, Work&& work) {
     amx_shape(tiles, groups, [&](auto s) __attribute__((always_inline)) {
       amx_zero<s.tiles, s.groups>();
-      amx_run<s.tiles, s.groups>(panel, tile_bytes, x, group_bytes, units);
+      amx_run<s.tiles, s.groups>(panel, tile_bytes, x, group_bytes, units, work);
       amx_store<s.tiles, s.groups>(out, group_stride);
     });
   }
+  template <class Work>
   VL8_INLINE void add_sums(const char* panel, int64_t tile_bytes, int tiles, const char* x,
                            int64_t group_bytes, int groups, int64_t units, const float (*keep)[16],
-                           float* out, int64_t group_stride) {
+                           float* out, int64_t group_stride, Work&& work) {
     for (int v = 0; v < groups; ++v) {
       const F k = load(keep[v]);
       if (_mm512_cmpneq_ps_mask(k, all(1.f)) == 0) continue;  // the usual case: see soften
@@ -100,7 +105,7 @@ struct AmxCore : Bf16Units {
     }
     amx_shape(tiles, groups, [&](auto s) __attribute__((always_inline)) {
       amx_load<s.tiles, s.groups>(out, group_stride);
-      amx_run<s.tiles, s.groups>(panel, tile_bytes, x, group_bytes, units);
+      amx_run<s.tiles, s.groups>(panel, tile_bytes, x, group_bytes, units, work);
       amx_store<s.tiles, s.groups>(out, group_stride);
     });
   }

@@ -70,20 +70,21 @@ VL8_INLINE void multiply_chunk(const MultiplyTask& t, int64_t unit0, int64_t uni
   for (int64_t g = 0; g < groups; g += Core::kGroups) {
     int gn = int(min64(Core::kGroups, groups - g));
     const char* x = (const char*)t.x + unit0 / kChunkUnits * t.chunk_bytes + g * kGroupBytes;
-    for (int64_t tile = 0; tile < tiles; tile += Core::kTiles) {
-      int tn = int(min64(Core::kTiles, tiles - tile));
+    for (int64_t tile = 0; tile < tiles; ++tile) {
       const char* panel = (const char*)t.panel + tile * kPanelChunks * kTileBytes;
       float* sums = t.sums + (g * kTaskRows + tile * 16) * 16;
+      if constexpr (Core::kFoldsBlockScale) {  // nothing comes between the products: one chain over all of K
+        Core::continue_sums(panel, x, kGroupBytes, gn, units, first, sums, kTaskRows * 16);
+        continue;
+      }
       for (int64_t u = 0; u < units;) {
         int64_t column = 0, run = scale_run<Core>(t.w, unit0 + u, units - u, &column);
-        bool start = first && u == 0;
-        float scale[Core::kTiles];
-        for (int i = 0; i < Core::kTiles; ++i)
-          scale[i] = i < tn ? tile_scale<Core>(t, tile + i, column) : 1.f;
-        Core::accumulate(panel + u / 16 * kTileBytes, kPanelChunks * kTileBytes, tn, x + u * 64, kGroupBytes,
-                         gn, run, [&](int r, int v, int p, F acc) __attribute__((always_inline)) {
+        const bool start = first && u == 0;
+        const F f = all(tile_scale<Core>(t, tile, column));
+        Core::accumulate(panel + u / 16 * kTileBytes, x + u * 64, kGroupBytes, gn, run,
+                         [](int, int, int) { return zero(); },
+                         [&](int r, int v, int p, F acc) __attribute__((always_inline)) {
                            float* s = sums + (v * kTaskRows + r) * 16 + p * kWidth;
-                           F f = all(scale[Core::kTiles > 1 ? r / 16 : 0]);
                            store(s, start ? mul(acc, f) : fma(acc, f, load(s)));
                          });
         u += run;
