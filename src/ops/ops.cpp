@@ -108,6 +108,17 @@ Tensor Ops::silu_mul(const Tensor& gate_up) {
   return do_silu_mul(gate_up);
 }
 
+Tensor Ops::linear_silu_mul(const Tensor& x, const Linear& gate_up) {
+  check_linear("linear_silu_mul", x, gate_up);
+  check(gate_up.weight.n % 2 == 0, "linear_silu_mul: {} outputs", gate_up.weight.n);
+  return do_linear_silu_mul(x, gate_up);
+}
+
+void Ops::prepare_experts(Moe& moe) {
+  for (Linear& l : moe.gate_up) prepare(l.weight);
+  for (Linear& l : moe.down) prepare(l.weight);
+}
+
 Tensor Ops::moe(const Tensor& x, const Moe& moe) {
   check_matrix("moe", x, moe.router.weight.k);
   check(moe.gate_up.size() == size_t(moe.router.weight.n) && moe.down.size() == moe.gate_up.size() && moe.top_k > 0 &&
