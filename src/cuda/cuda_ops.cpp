@@ -300,7 +300,7 @@ class CudaOps final : public Ops {
   // --- rows
   Tensor do_gather_rows(const Tensor& x, std::span<const int32_t> rows) override {
     Tensor y = tensor(x.dtype, {int64_t(rows.size()), x.cols()});
-    gather_rows(x.data, format_of(x), ints(rows, batch_logit_rows(), inputs_.device().logit_rows), y.rows(), y.cols(), y.data, ctx_);
+    cuda::gather_rows(x.data, format_of(x), ints(rows, batch_logit_rows(), inputs_.device().logit_rows), y.rows(), y.cols(), y.data, ctx_);
     return y;
   }
   Tensor do_embed(const Weight& table, std::span<const int32_t> ids) override {

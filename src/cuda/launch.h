@@ -2,6 +2,9 @@
 #pragma once
 #include <cuda_runtime.h>
 
+#include <tuple>
+#include <type_traits>
+
 #include "cuda/gemm.h"
 
 namespace vl8::cuda {
@@ -22,6 +25,16 @@ void allow_shared(void (*kernel)(Args...), int bytes) {
     check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "shared memory limit");
 }
 
+#ifdef VL8_CUDA_EMULATION
+#define VL8_DYNAMIC_SHARED(type, name) type* name = static_cast<type*>(::vl8::emulate::dynamic_shared())
+template <typename... Params, typename... Args>
+void launch(const char*, void (*kernel)(Params...), const LaunchShape& shape, const GemmContext&, Args&&... args) {
+  emulate::submit([=, parameters = std::tuple<std::remove_cv_t<Params>...>(Params(args)...)] {
+    emulate::run(shape.grid, shape.block, shape.shared_bytes, [&] { std::apply(kernel, parameters); });
+  });
+}
+#else
+#define VL8_DYNAMIC_SHARED(type, name) extern __shared__ __align__(1024) type name[]
 template <typename... Params, typename... Args>
 void launch(const char* name, void (*kernel)(Params...), const LaunchShape& shape, const GemmContext& context,
             Args&&... args) {
@@ -42,5 +55,7 @@ void launch(const char* name, void (*kernel)(Params...), const LaunchShape& shap
   }
   check_cuda(cudaLaunchKernelEx(&config, kernel, Params(args)...), name);
 }
+
+#endif
 
 }  // namespace vl8::cuda

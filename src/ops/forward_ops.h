@@ -25,6 +25,9 @@ class ForwardOps : public Ops {
   void free_kv_cache(KvCache& cache) override { inner_.free_kv_cache(cache); }
   Tensor upload(const Tensor& host) override { return inner_.upload(host); }
   std::vector<float> download(const Tensor& x) override { return inner_.download(x); }
+  std::vector<int32_t> argmax(const Tensor& logits) override { return inner_.argmax(logits); }
+  void synchronize() override { inner_.synchronize(); }
+  size_t device_bytes() const override { return inner_.device_bytes(); }
   bool taps() const override { return inner_.taps(); }
   void tap(std::string_view name, const Tensor& x) override { inner_.tap(name, x); }
   Tensor reduce(const Tensor& partial) override { return inner_.reduce(partial); }

@@ -76,6 +76,10 @@ class Ops {
   virtual Tensor upload(const Tensor& host) = 0;                       // F32 host array to an activation
   virtual std::vector<float> download(const Tensor& activation) = 0;  // any activation as F32 on the host
 
+  virtual std::vector<int32_t> argmax(const Tensor& logits);  // per row, the lowest among equals
+  virtual void synchronize() {}                                // waits for what was asked for; a clock may be read then
+  virtual size_t device_bytes() const { return 0; }            // memory held on a device of its own
+
   // One forward of the text tower: `forward` issues its verbs for `batch`. A backend may upload the batch's arrays once
   // here, and may record the verbs of a shape it has seen and replay them without calling `forward`. The result is valid
   // until the next step.
