@@ -22,7 +22,7 @@ struct LaunchShape {
 template <typename... Args>
 void allow_shared(void (*kernel)(Args...), int bytes) {
   if (bytes > 48 * 1024)
-    check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "shared memory limit");
+    check_cuda(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "shared memory limit");
 }
 
 #ifdef VL8_CUDA_EMULATION
