@@ -33,7 +33,7 @@ class Growing {
     batch_ = {ids_, positions_.data(), views_, {}, rows_};
   }
   const BatchView& batch() const { return batch_; }
-  static constexpr int64_t kPages = 101;
+  static constexpr int64_t kPages = 211;
 
  private:
   int64_t page_tokens_, tokens_ = 0, next_ = 0;

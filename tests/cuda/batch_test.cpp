@@ -13,10 +13,14 @@ TEST(Batch, LaysOutSlotsRowsAndTiles) {
   HostStep step;
   lay_out_step({ids, positions.data(), sequences, {}, logits}, 64, step);
   const StepLayout& l = step.layout;
-  EXPECT_EQ(l.tokens, 142), EXPECT_EQ(l.decode_count, 2), EXPECT_EQ(l.tile_count, 2), EXPECT_EQ(l.logit_count, 2);
+  EXPECT_EQ(l.tokens, 142);
+  EXPECT_EQ(l.decode_count, 2);
+  EXPECT_EQ(l.tile_count, 2);
+  EXPECT_EQ(l.logit_count, 2);
   EXPECT_EQ(step.at<int32_t>(l.kv_slot)[0], 5 * 64 + 4);        // key 4 of the first sequence
   EXPECT_EQ(step.at<int32_t>(l.kv_slot)[2 + 64], 1 * 64 + 0);   // key 64 of the second is the first of its second page
-  EXPECT_EQ(step.at<int32_t>(l.row_seq)[1], 0), EXPECT_EQ(step.at<int32_t>(l.row_seq)[2], 1);
+  EXPECT_EQ(step.at<int32_t>(l.row_seq)[1], 0);
+  EXPECT_EQ(step.at<int32_t>(l.row_seq)[2], 1);
   EXPECT_EQ(step.at<int32_t>(l.decode_rows)[1], 1);
   EXPECT_EQ(step.at<QueryTile>(l.tiles)[0].row, 128);  // the tile that sees more keys comes first
   EXPECT_EQ(step.at<SeqMeta>(l.seqs)[1].page_begin, 1);
@@ -33,7 +37,10 @@ TEST(Batch, PlacesDependOnTheNumberOfTokensAlone) {
     return step.layout;
   };
   const StepLayout a = layout(10), b = layout(1000);
-  EXPECT_EQ(a.pages, b.pages), EXPECT_EQ(a.seqs, b.seqs), EXPECT_EQ(a.decode_rows, b.decode_rows), EXPECT_LT(a.bytes, b.bytes);
+  EXPECT_EQ(a.pages, b.pages);
+  EXPECT_EQ(a.seqs, b.seqs);
+  EXPECT_EQ(a.decode_rows, b.decode_rows);
+  EXPECT_LT(a.bytes, b.bytes);
 }
 
 }  // namespace
