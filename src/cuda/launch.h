@@ -6,6 +6,9 @@
 #include <type_traits>
 
 #include "cuda/gemm.h"
+#ifdef VL8_CUDA_EMULATION
+#include "cuda/emulate/emulate.h"
+#endif
 
 namespace vl8::cuda {
 
