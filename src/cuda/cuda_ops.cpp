@@ -5,9 +5,12 @@
 #include <cstring>
 #include <map>
 
+#include "core/env.h"
 #include "core/log.h"
+#include "cuda/gemm_tune.h"
 #include "cuda/kernels.h"
 #include "cuda/launch.h"
+#include "cuda/sm90/attention/flash.h"
 #include "cuda/step_inputs.h"
 #include "cuda/weights.h"
 #include "ops/ref_ops.h"
@@ -21,6 +24,7 @@ constexpr size_t kActivationBlock = size_t(32) << 20;
 constexpr int64_t kQuantRows = 32;  // w8a8: fewer rows are bound by the weights' bytes, their inputs stay BF16 (more exact)
 constexpr int64_t kMaxRecordedTokens = 512;
 constexpr int kSeenBeforeRecording = 1;
+constexpr int64_t kTunedTokens = 4096;
 
 struct StreamOwner {
   cudaStream_t stream = nullptr;
@@ -50,7 +54,7 @@ class CudaOps final : public Ops {
         act_(o.precision == Precision::f32 || o.precision == Precision::w8a16 ? DType::f32 : DType::bf16),
         name_(fmt::format("cuda sm_{} {}", device_.sm, device_.name)) {
     ctx_.stream = stream_->stream;
-    ctx_.sm = device_.sm, ctx_.sm_count = device_.sm_count;
+    ctx_.sm = device_.sm, ctx_.sm_count = device_.sm_count, ctx_.pdl = o.early_launch;
     ctx_.workspace = heap_.allocate(kGemmWorkspaceBytes, "workspace"), ctx_.workspace_bytes = kGemmWorkspaceBytes;
     arrived_ = static_cast<int32_t*>(heap_.allocate(kArrivedBytes, "workspace"));
     check_cuda(cudaMemsetAsync(ctx_.workspace, 0, kGemmWorkspaceBytes, ctx_.stream), "workspace");
@@ -85,18 +89,32 @@ class CudaOps final : public Ops {
     return {{p, x.dtype, x.shape}, owner};
   }
 
-  void prepare(Weight& w) override { w.prepared = uploader_.weight(w); }
+  void prepare(Weight& w) override {
+    auto d = uploader_.weight(w);
+    w.prepared = d;
+    // Fused gate and up are known by name here; how a weight is used is not (ops.h).
+    add_product({d->gemm, 1, 1, Format::bf16, d->is_head ? Format::f32 : Format::bf16, w.name.ends_with("mlp.gate_proj")});
+  }
   void prepare_vector(Tensor& t) override { t.data = uploader_.floats(t.f32(), t.shape.elements()); }
-  void prepare_experts(Moe& moe) override { moe.gate_up[0].weight.prepared = uploader_.experts(moe); }
+  void prepare_experts(Moe& moe) override {
+    auto d = uploader_.experts(moe);
+    moe.gate_up[0].weight.prepared = d;
+    const int64_t experts = int64_t(moe.gate_up.size());
+    add_product({d->gate_up, experts, moe.top_k, Format::bf16, Format::bf16, true});
+    add_product({d->down, experts, moe.top_k, Format::bf16, Format::bf16, false});
+  }
 
   KvCache make_kv_cache(int64_t layers, int64_t kv_heads, int64_t head_dim, int64_t page_tokens, int64_t pages) override {
     uploader_.finish();
+    tune();
     check(pages * page_tokens < INT32_MAX, "{} pages of {} tokens", pages, page_tokens);
     KvCache c{layers, kv_heads, head_dim, page_tokens, pages, act_, {}, {}};
     const size_t half = (c.page_bytes() * size_t(pages) + 255) / 256 * 256;
     try {
       for (int64_t i = 0; i < layers; ++i) {
         char* p = static_cast<char*>(heap_.allocate(2 * half, "key/value cache"));
+        // Tiles reach over the end of what is written, and 0 * NaN is NaN.
+        check_cuda(cudaMemsetAsync(p, 0, 2 * half, ctx_.stream), "key/value cache");
         c.k.push_back(p), c.v.push_back(p + half);
       }
     } catch (...) {
@@ -169,6 +187,26 @@ class CudaOps final : public Ops {
   }
 
  private:
+  // --- autotuning
+  void add_product(const TunedProduct& p) {
+    auto same = [&](const TunedProduct& o) {
+      return o.w.n == p.w.n && o.w.k == p.w.k && o.w.format == p.w.format && o.w.scales == p.w.scales && o.experts == p.experts && o.fused == p.fused;
+    };
+    if (std::none_of(products_.begin(), products_.end(), same)) products_.push_back(p);
+  }
+  // Once, before the key/value cache takes the memory that is left.
+  void tune() {
+    if (!options_.tune || products_.empty() || act_ != DType::bf16) return;
+    std::vector<TunedProduct> all = products_;
+    for (const TunedProduct& p : products_)
+      if (options_.precision == Precision::w8a8 && p.w.format == Format::e4m3) all.push_back(p), all.back().x = Format::e4m3;
+    const std::string file = gemm_table_file(device_.name);
+    table_ = load_gemm_table(file, device_.name, ctx_);
+    if (tune_gemms(all, kTunedTokens, ctx_, table_) > 0) save_gemm_table(table_, file, device_.name);
+    ctx_.table = &table_;
+    products_.clear();
+  }
+
   // --- memory of results
   static size_t memory_limit(const CudaOptions& o, const Device& d) {
     const size_t others = d.total_bytes - d.free_bytes, mine = size_t(double(d.total_bytes) * o.memory_utilization);
@@ -397,8 +435,20 @@ class CudaOps final : public Ops {
       a.partial = static_cast<float*>(take(decode_workspace_bytes(a.decode_count, a.hq, a.d, decode_splits(a.decode_count, a.hkv, ctx_.sm_count))));
       attention_decode(a, ctx_);
     }
-    if (a.tile_count > 0) attention_prefill(a, ctx_);
+    if (a.tile_count > 0) prompt_attention(a, c.pages);
     return y;
+  }
+  bool hopper() const { return options_.hopper_attention && ctx_.sm == 90; }
+  void prompt_attention(const PagedAttention& a, int64_t pages) {
+    if (!hopper() || !sm90::flash_paged_fits(a.d, a.page_tokens)) return attention_prefill(a, ctx_);
+    static_assert(sizeof(sm90::FlashPaged::Sequence) == sizeof(SeqMeta) && sizeof(sm90::FlashTile) == sizeof(QueryTile) &&
+                  sm90::kFlashRows == kQueryTile);
+    sm90::FlashPaged f{};
+    f.q = a.q, f.k = a.k, f.v = a.v, f.out = a.out;
+    f.sequences = reinterpret_cast<const sm90::FlashPaged::Sequence*>(a.seqs), f.pages = a.pages;
+    f.tiles = reinterpret_cast<const sm90::FlashTile*>(a.tiles);
+    f.tokens = a.t, f.q_heads = a.hq, f.kv_heads = a.hkv, f.page_count = int32_t(pages), f.page_tokens = a.page_tokens, f.tile_count = a.tile_count;
+    sm90::launch_flash_paged(f, ctx_);
   }
 
   // --- experts
@@ -468,6 +518,13 @@ class CudaOps final : public Ops {
     const int32_t* device_lists = step_ints(lists);
     VisionAttention a{rotated.data, y.data, format_of(qkv), device_lists, reinterpret_cast<const QueryTile*>(device_lists + tiles_at), int32_t(n),
                       int32_t(segments.size() - 1), int32_t((lists.size() - tiles_at) / 2), int32_t(heads), int32_t(d)};
+    if (a.act == Format::bf16 && hopper() && sm90::flash_vision_fits(a.d)) {
+      sm90::FlashVision f{};
+      f.qkv = a.qkv, f.out = a.out, f.segments = a.segments, f.tiles = reinterpret_cast<const sm90::FlashTile*>(a.tiles);
+      f.patches = a.n, f.heads = a.heads, f.dim = a.d, f.tile_count = a.tile_count;
+      sm90::launch_flash_vision(f, ctx_);
+      return y;
+    }
     vision_supported(a) ? cuda::vision_attention(a, ctx_) : vision_attention_plain(a, ctx_);
     return y;
   }
@@ -484,6 +541,8 @@ class CudaOps final : public Ops {
   DeviceArena step_, layer_[2];
   Arena host_arena_;
   GemmContext ctx_;
+  std::vector<TunedProduct> products_;  // one of each kind, until they are tuned
+  GemmTable table_;
   DType act_;
   std::string name_;
   PinnedBuffer bounce_;
@@ -519,6 +578,28 @@ bool cuda_usable() {
   }
 }
 
-std::unique_ptr<Ops> make_cuda_ops(const CudaOptions& options) { return std::make_unique<CudaOps>(options); }
+namespace {
+void apply_environment(CudaOptions& o) {
+  const std::pair<std::string_view, bool*> switches[] = {
+      {"graphs", &o.graphs}, {"early", &o.early_launch}, {"hopper", &o.hopper_attention}, {"tune", &o.tune}};
+  const std::string list = env("VL8_CUDA").value_or("");
+  for (size_t at = 0; at < list.size();) {
+    const size_t end = std::min(list.find(',', at), list.size());
+    std::string_view word = std::string_view(list).substr(at, end - at);
+    const bool on = !word.starts_with("no");
+    if (!on) word.remove_prefix(2);
+    auto row = std::find_if(std::begin(switches), std::end(switches), [&](const auto& s) { return s.first == word; });
+    if (row == std::end(switches)) fail_usage("VL8_CUDA has '{}'; there are graphs, early, hopper and tune, each also with 'no' in front", word);
+    *row->second = on;
+    at = end + 1;
+  }
+}
+}  // namespace
+
+std::unique_ptr<Ops> make_cuda_ops(const CudaOptions& options) {
+  CudaOptions o = options;
+  apply_environment(o);
+  return std::make_unique<CudaOps>(o);
+}
 
 }  // namespace vl8
