@@ -25,8 +25,19 @@ struct BenchOptions {
   ModelOptions model;
   std::string shape, random = "fp8", image;
   int64_t prompt = 512, gen = 32, batch = 1, layers = 0, chunk = 512, repeat = 3;
+  std::vector<std::string> sweep;  // PROMPT:GEN:BATCH
   bool json = false, breakdown = false;
 };
+
+// "4096:16:1" as options of one more run of the same model.
+BenchOptions sweep_options(const BenchOptions& base, const std::string& text) {
+  BenchOptions o = base;
+  o.image.clear();
+  char rest = 0;
+  if (std::sscanf(text.c_str(), "%ld:%ld:%ld%c", &o.prompt, &o.gen, &o.batch, &rest) != 3 || o.prompt < 1 || o.gen < 2 || o.batch < 1 || o.batch > 4096)
+    fail_usage("--sweep has '{}'; write PROMPT:GEN:BATCH with at least 1 token of prompt and 2 to decode, e.g. 4096:16:1", text);
+  return o;
+}
 
 double ms_since(Clock::time_point t) { return std::chrono::duration<double, std::milli>(Clock::now() - t).count(); }
 double median(std::vector<double> v) {
@@ -68,9 +79,8 @@ std::vector<int32_t> random_ids(int64_t n, int64_t vocab, uint64_t seed) {
 
 class Bench {
  public:
-  Bench(const BenchOptions& o, LoadedModel& m, const EngineOptions& engine)
-      : o_(o), m_(m), meter_(*m.ops), threads_(engine.threads > 0 ? engine.threads : available_cpus()) {
-    if (engine.backend == "cuda") cuda_ = measure_cuda_ceiling(engine.device);
+  Bench(const BenchOptions& o, LoadedModel& m, const EngineOptions& engine, std::optional<CudaCeiling> cuda)
+      : o_(o), m_(m), meter_(*m.ops), threads_(engine.threads > 0 ? engine.threads : available_cpus()), cuda_(cuda) {
     run_ = std::make_unique<BenchModel>(meter_, m.config, m.weights, o.batch, o.prompt + o.gen + 2, engine.page_tokens);
   }
 
@@ -192,13 +202,21 @@ int bench(const BenchOptions& o) {
   if (!o.shape.empty() && !o.model.model.empty()) fail_usage("give either -m MODEL or --shape CONFIG.json, not both");
   EngineOptions engine = o.model.engine();
   LoadedModel m = o.shape.empty() ? load_model(o.model.folder(), engine) : random_model(o, engine);
-  Bench b(o, m, engine);
+  std::optional<CudaCeiling> cuda;
+  if (engine.backend == "cuda") cuda = measure_cuda_ceiling(engine.device);
+  auto measure = [&](const BenchOptions& run) {
+    Bench b(run, m, engine, cuda);
+    Json j;
+    j["options"] = {{"prompt", run.prompt}, {"gen", run.gen}, {"batch", run.batch}, {"layers", m.config.text.layers}, {"precision", run.model.precision}};
+    if (!run.image.empty()) j["vision"] = b.vision();
+    if (run.prompt > 0) j["prefill"] = b.prefill();
+    if (run.prompt > 0 && run.gen > 1) j["decode"] = b.decode();
+    return j;
+  };
   Json j;
   j["backend"] = std::string(m.ops->name());
-  j["options"] = {{"prompt", o.prompt}, {"gen", o.gen}, {"batch", o.batch}, {"layers", m.config.text.layers}, {"precision", o.model.precision}};
-  if (!o.image.empty()) j["vision"] = b.vision();
-  if (o.prompt > 0) j["prefill"] = b.prefill();
-  if (o.prompt > 0 && o.gen > 1) j["decode"] = b.decode();
+  j.update(measure(o));
+  for (const std::string& text : o.sweep) j["sweep"].push_back(measure(sweep_options(o, text)));
   j["memory"] = {{"peak_rss_mb", round3(peak_rss_mb())}, {"device_mb", round3(double(m.ops->device_bytes()) / 1e6)}};
   if (o.json) fmt::print("{}\n", j.dump());
   else print_table(j);
@@ -218,6 +236,7 @@ CommandBody setup_bench(CLI::App& app) {
   app.add_option("--batch", o->batch, "sequences decoded together")->check(CLI::Range(1, 4096))->capture_default_str();
   app.add_option("--image", o->image, "WIDTHxHEIGHT of a picture for the vision tower");
   app.add_option("--chunk", o->chunk, "tokens of the prompt per step")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--sweep", o->sweep, "PROMPT:GEN:BATCH,..: more runs of the same model, listed under \"sweep\"")->delimiter(',');
   app.add_option("--repeat", o->repeat, "runs of prefill and vision; the median counts")->check(CLI::PositiveNumber)->capture_default_str();
   app.add_flag("--breakdown", o->breakdown, "time by verb, on stderr");
   app.add_flag("--json", o->json, "one JSON object");
