@@ -87,10 +87,13 @@ float milliseconds(const Run& run, const GemmChoice& candidate) {
   }
 }
 
-// Rows spread evenly over the experts, each token to rows_per_token of them.
+// Rows spread over the experts as routers do, unevenly: from half the average to one and a half.
 void set_offsets(const TunedProduct& p, int64_t m, const Bench& bench) {
   std::vector<int32_t> offsets(size_t(p.experts) + 1);
-  for (int64_t e = 0; e <= p.experts; ++e) offsets[size_t(e)] = int32_t(m * e / p.experts);
+  for (int64_t e = 0; e <= p.experts; ++e) {
+    double u = double(e) / double(p.experts);
+    offsets[size_t(e)] = int32_t(double(m) * (u + u * u) / 2);
+  }
   check_cuda(cudaMemcpy(bench.offsets.data, offsets.data(), offsets.size() * 4, cudaMemcpyHostToDevice), "autotuning");
 }
 
@@ -139,12 +142,13 @@ int tune_gemms(std::span<const TunedProduct> products, int64_t max_tokens, const
     Run run{*product, m, bench, context};
     GemmChoice best = choose_gemm(problem);
     float best_ms = run.milliseconds(best, 5);
+    spdlog::debug("autotune: {}: {:.1f} us", describe(problem, best), double(best_ms) * 1e3);
     for (const GemmChoice& candidate : gemm_candidates(problem)) {
       if (candidate == best) continue;
       float ms = milliseconds(run, candidate);
+      spdlog::debug("autotune: {}: {:.1f} us", describe(problem, candidate), double(ms) * 1e3);
       if (ms < best_ms * 0.98f) best = candidate, best_ms = ms;  // noise does not unseat the rules' choice
     }
-    spdlog::debug("autotune: {} ({:.1f} us)", describe(problem, best), double(best_ms) * 1e3);
     table.set(problem, best);
   }
   return int(missing.size());
