@@ -4,9 +4,11 @@
 #include <random>
 #include <sys/resource.h>
 
+#include "bench_model.h"
 #include "core/file.h"
 #include "core/interrupt.h"
 #include "cpu/ceiling.h"
+#include "cuda/ceiling.h"
 #include "io/random_checkpoint.h"
 #include "ops/meter_ops.h"
 #include "options.h"
@@ -16,6 +18,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
+
+constexpr int64_t kDecodeWarmUp = 3;  // a step is recorded at its second run and first replayed at its third
 
 struct BenchOptions {
   ModelOptions model;
@@ -66,25 +70,22 @@ class Bench {
  public:
   Bench(const BenchOptions& o, LoadedModel& m, const EngineOptions& engine)
       : o_(o), m_(m), meter_(*m.ops), threads_(engine.threads > 0 ? engine.threads : available_cpus()) {
-    const int64_t context = o.prompt + o.gen + 2;
-    runner_ = std::make_unique<Runner>(meter_, m.config, m.weights, o.batch * (context / engine.page_tokens + 1), engine.page_tokens);
-    for (int64_t b = 0; b < o.batch; ++b)
-      sequences_.emplace_back(prompt_from_ids(random_ids(o.prompt, m.config.text.vocab_size, uint64_t(b)), {}, {}, m.config));
+    if (engine.backend == "cuda") cuda_ = measure_cuda_ceiling(engine.device);
+    run_ = std::make_unique<BenchModel>(meter_, m.config, m.weights, o.batch, o.prompt + o.gen + 2, engine.page_tokens);
   }
 
   Json prefill() {
     std::vector<double> times;
     for (int64_t r = 0; r < o_.repeat; ++r) {
       throw_if_interrupted();
-      for (Sequence& s : sequences_) runner_->release(s);
       meter_.clear();
       auto start = Clock::now();
-      run_prompt(sequences_[0]);
+      run_->prefill(0, prompt_ids(0), o_.chunk);
       times.push_back(ms_since(start));
     }
     VerbCost total = meter_.total();
     if (o_.breakdown) print_breakdown("prefill", median(times));
-    for (size_t b = 1; b < sequences_.size(); ++b) run_prompt(sequences_[b]);
+    for (int64_t b = 1; b < o_.batch; ++b) run_->prefill(b, prompt_ids(b), o_.chunk);
     const double ms = median(times), tflops = total.flops / ms / 1e9;
     return {{"ms", round3(ms)}, {"tokens_per_s", round3(double(o_.prompt) * 1000 / ms)}, {"tflops", round3(tflops)},
             {"ceiling_tflops", round3(peak_tflops())}, {"share_pct", round3(100 * tflops / peak_tflops())}};
@@ -92,23 +93,13 @@ class Bench {
 
   Json decode() {
     std::vector<double> times;
-    std::vector<int32_t> next(sequences_.size(), 1);
     VerbCost total;
     for (int64_t g = 0; g < o_.gen; ++g) {
       throw_if_interrupted();
-      std::vector<Runner::Work> work;
-      for (size_t b = 0; b < sequences_.size(); ++b) {
-        sequences_[b].tokens.push_back(next[b]);
-        work.push_back({&sequences_[b], 1});
-      }
       meter_.clear();
       auto start = Clock::now();
-      Runner::Logits logits = runner_->step(work);
-      for (size_t b = 0; b < next.size(); ++b) {
-        auto row = logits.row(int64_t(b));
-        next[b] = int32_t(std::max_element(row.begin(), row.end()) - row.begin());
-      }
-      if (g > 0) times.push_back(ms_since(start));
+      run_->decode();
+      if (g >= kDecodeWarmUp || g + 1 == o_.gen) times.push_back(ms_since(start));
       total = meter_.total();
     }
     if (o_.breakdown) print_breakdown("decode", median(times));
@@ -129,6 +120,7 @@ class Bench {
       meter_.clear();
       auto start = Clock::now();
       vision_forward(meter_, m_.config.vision, m_.weights.vision, patches.tensor(), std::span(&grid, 1));
+      meter_.synchronize();
       times.push_back(ms_since(start));
     }
     if (o_.breakdown) print_breakdown("vision", median(times));
@@ -138,12 +130,7 @@ class Bench {
   }
 
  private:
-  void run_prompt(Sequence& s) {
-    while (s.pending() > 0) {
-      Runner::Work work{&s, std::min(s.pending(), o_.chunk)};
-      runner_->step(std::span(&work, 1));
-    }
-  }
+  std::vector<int32_t> prompt_ids(int64_t b) const { return random_ids(o_.prompt, m_.config.text.vocab_size, uint64_t(b)); }
 
   Grid image_grid() const {
     int64_t w = 0, h = 0;
@@ -155,10 +142,12 @@ class Bench {
   }
 
   double peak_tflops() {
+    if (cuda_) return cuda_->mma_bf16_tflops;
     if (peak_ == 0) peak_ = cpu::measure_matmul_peak_tflops(cpu::find_isa(""), threads_);
     return peak_;
   }
   double read_gbs() {
+    if (cuda_) return cuda_->read_gb_per_s;
     if (read_ == 0) read_ = cpu::measure_read_ceiling_gbs(threads_);
     return read_;
   }
@@ -179,8 +168,8 @@ class Bench {
   LoadedModel& m_;
   MeterOps meter_;
   int threads_;
-  std::unique_ptr<Runner> runner_;
-  std::vector<Sequence> sequences_;
+  std::unique_ptr<BenchModel> run_;
+  std::optional<CudaCeiling> cuda_;
   double peak_ = 0, read_ = 0;
 };
 
@@ -210,7 +199,7 @@ int bench(const BenchOptions& o) {
   if (!o.image.empty()) j["vision"] = b.vision();
   if (o.prompt > 0) j["prefill"] = b.prefill();
   if (o.prompt > 0 && o.gen > 1) j["decode"] = b.decode();
-  j["memory"] = {{"peak_rss_mb", round3(peak_rss_mb())}, {"device_mb", 0}};
+  j["memory"] = {{"peak_rss_mb", round3(peak_rss_mb())}, {"device_mb", round3(double(m.ops->device_bytes()) / 1e6)}};
   if (o.json) fmt::print("{}\n", j.dump());
   else print_table(j);
   return 0;

@@ -29,7 +29,7 @@ while IFS=: read -r file line include; do
   fi
 done < <(grep -rnE '^#include "' src --include='*.h' --include='*.cpp' --include='*.inl' --include='*.cu' --include='*.cuh')
 # Only the file that makes backends may name one.
-if grep -rlE '#include "cpu/' src/engine | grep -v 'src/engine/loaded_model.cpp'; then
+if grep -rlE '#include "(cpu|cuda)/' src/engine | grep -v 'src/engine/loaded_model.cpp'; then
   echo "only src/engine/loaded_model.cpp may know which backends there are"
   bad=1
 fi

@@ -17,9 +17,7 @@ void tap_rope(Ops& op, const Rope& rope) {
   op.tap("rope.sin", rope.sin);
 }
 
-}  // namespace
-
-Tensor text_forward(Ops& op, const TextConfig& c, const ModelWeights& w, const BatchView& b, KvCache& kv) {
+Tensor forward(Ops& op, const TextConfig& c, const ModelWeights& w, const BatchView& b, KvCache& kv) {
   op.begin_step();
   Tensor x = input_embeddings(op, w, b), delta;  // residual stream [T, C] and what the last half-layer adds to it
   const Rope rope = op.mrope(b.positions, b.tokens(), c.rope);
@@ -36,7 +34,7 @@ Tensor text_forward(Ops& op, const TextConfig& c, const ModelWeights& w, const B
     if (op.taps()) op.tap(fmt::format("layers.{}.self_attn", i), a);
     // 2. feed-forward
     auto [m, x2] = op.add_rms_norm(x1, a, l.post_norm, c.rms_norm_eps);
-    delta = op.reduce(l.is_moe ? op.moe(m, l.moe) : op.linear(op.silu_mul(op.linear(m, l.gate_up)), l.down));
+    delta = op.reduce(l.is_moe ? op.moe(m, l.moe) : op.linear(op.linear_silu_mul(m, l.gate_up), l.down));
     x = x2;
     if (op.taps()) {
       op.tap(fmt::format("layers.{}.mlp", i), delta);
@@ -54,6 +52,12 @@ Tensor text_forward(Ops& op, const TextConfig& c, const ModelWeights& w, const B
   if (b.logit_rows.empty()) return {};
   Tensor h = op.rms_norm(op.gather_rows(last, b.logit_rows), w.norm, c.rms_norm_eps);
   return op.linear(h, w.head);
+}
+
+}  // namespace
+
+Tensor text_forward(Ops& op, const TextConfig& c, const ModelWeights& w, const BatchView& b, KvCache& kv) {
+  return op.step(b, kv, [&] { return forward(op, c, w, b, kv); });
 }
 
 }  // namespace vl8

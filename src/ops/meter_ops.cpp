@@ -29,6 +29,26 @@ VerbCost MeterOps::total() const {
   return t;
 }
 
+Tensor MeterOps::step(const BatchView& batch, KvCache& kv, const std::function<Tensor()>& forward) {
+  const Costs before = costs_;
+  bool issued = false;
+  Tensor out = inner_.step(batch, kv, [&] {
+    issued = true;
+    return forward();
+  });
+  Costs& recorded = recorded_[batch.tokens()];
+  for (size_t v = 0; v < costs_.size(); ++v) {
+    if (issued) {
+      recorded[v] = {costs_[v].calls - before[v].calls, costs_[v].flops - before[v].flops,
+                     costs_[v].weight_bytes - before[v].weight_bytes, costs_[v].kv_bytes - before[v].kv_bytes, 0};
+    } else {
+      costs_[v].calls += recorded[v].calls, costs_[v].flops += recorded[v].flops;
+      costs_[v].weight_bytes += recorded[v].weight_bytes, costs_[v].kv_bytes += recorded[v].kv_bytes;
+    }
+  }
+  return out;
+}
+
 template <typename F>
 auto MeterOps::timed(Verb verb, double flops, double weights, double kv, F f) {
   auto start = std::chrono::steady_clock::now();
@@ -70,6 +90,10 @@ Tensor MeterOps::do_attention(const QkvHeads& qkv, KvCache& cache, int64_t layer
 }
 Tensor MeterOps::do_silu_mul(const Tensor& gate_up) {
   return timed(Verb::element, 0, 0, 0, [&] { return ForwardOps::do_silu_mul(gate_up); });
+}
+Tensor MeterOps::do_linear_silu_mul(const Tensor& x, const Linear& w) {
+  double flops = 2.0 * double(x.rows()) * double(w.weight.n) * double(w.weight.k);
+  return timed(Verb::linear, flops, weight_bytes(w.weight), 0, [&] { return ForwardOps::do_linear_silu_mul(x, w); });
 }
 
 // The experts that are hit are not known here without the router's answer; the least is top_k per token, at most all.

@@ -2,6 +2,7 @@
 // and values that have to be read, and the time it took. Shares of a roofline are made from these by `vl8 bench`.
 #pragma once
 #include <array>
+#include <map>
 #include <string_view>
 
 #include "ops/forward_ops.h"
@@ -22,6 +23,8 @@ class MeterOps : public ForwardOps {
   void clear() { costs_ = {}; }
   const VerbCost& cost(Verb verb) const { return costs_[size_t(verb)]; }
   VerbCost total() const;
+  // A step that the backend replays issues no verbs: it is counted as the last step of as many tokens that did.
+  Tensor step(const BatchView& batch, KvCache& kv, const std::function<Tensor()>& forward) override;
 
  protected:
   Tensor do_linear(const Tensor& x, const Linear& w, Activation act, const Tensor* residual) override;
@@ -32,6 +35,7 @@ class MeterOps : public ForwardOps {
                            const Rope& rope) override;
   Tensor do_attention(const QkvHeads& qkv, KvCache& cache, int64_t layer, const BatchView& batch) override;
   Tensor do_silu_mul(const Tensor& gate_up) override;
+  Tensor do_linear_silu_mul(const Tensor& x, const Linear& gate_up) override;
   Tensor do_moe(const Tensor& x, const Moe& moe) override;
   Tensor do_layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float eps) override;
   Tensor do_vision_attention(const Tensor& qkv, int64_t heads, const Rope& rope,
@@ -40,7 +44,9 @@ class MeterOps : public ForwardOps {
  private:
   template <typename F>
   auto timed(Verb verb, double flops, double weight_bytes, double kv_bytes, F f);
-  std::array<VerbCost, size_t(Verb::count)> costs_{};
+  using Costs = std::array<VerbCost, size_t(Verb::count)>;
+  Costs costs_{};
+  std::map<int64_t, Costs> recorded_;  // by tokens of the step
 };
 
 // Bytes of a weight as stored, its scales included.

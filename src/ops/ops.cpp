@@ -1,6 +1,8 @@
 // The contracts: shapes and ranges of every verb, checked in one place for all backends.
 #include "ops/ops.h"
 
+#include <algorithm>
+
 namespace vl8 {
 namespace {
 void check_matrix(const char* verb, const Tensor& x, int64_t cols) {
@@ -106,6 +108,28 @@ Tensor Ops::attention(const QkvHeads& qkv, KvCache& cache, int64_t layer, const 
 Tensor Ops::silu_mul(const Tensor& gate_up) {
   check(gate_up.shape.rank == 2 && gate_up.shape[1] % 2 == 0, "silu_mul: input is {}", gate_up.shape.str());
   return do_silu_mul(gate_up);
+}
+
+Tensor Ops::linear_silu_mul(const Tensor& x, const Linear& gate_up) {
+  check_linear("linear_silu_mul", x, gate_up);
+  check(gate_up.weight.n % 2 == 0, "linear_silu_mul: {} outputs", gate_up.weight.n);
+  return do_linear_silu_mul(x, gate_up);
+}
+
+std::vector<int32_t> Ops::argmax(const Tensor& logits) {
+  const std::vector<float> values = download(logits);
+  const int64_t n = logits.cols();
+  std::vector<int32_t> out;
+  for (int64_t r = 0; r < logits.rows(); ++r) {
+    auto row = values.begin() + r * n;
+    out.push_back(int32_t(std::max_element(row, row + n) - row));
+  }
+  return out;
+}
+
+void Ops::prepare_experts(Moe& moe) {
+  for (Linear& l : moe.gate_up) prepare(l.weight);
+  for (Linear& l : moe.down) prepare(l.weight);
 }
 
 Tensor Ops::moe(const Tensor& x, const Moe& moe) {
