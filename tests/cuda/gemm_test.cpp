@@ -2,6 +2,7 @@
 // with and without rows, sums split over blocks. The kernels for clusters of two blocks need a GPU (tools/gpu/gemm_bench).
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 #include <vector>
