@@ -43,6 +43,7 @@ int failures = 0;
 double ceiling_gb = 0;
 std::string only;  // a kernel's name as describe() prints it, or empty
 int widest_cluster = 2;
+bool small = false;  // small shapes, for compute-sanitizer
 bool wanted(const std::string& label) {
   if (widest_cluster < 2 && label.find("cluster 2") != std::string::npos) return false;
   return only.empty() || label.find(": " + only) != std::string::npos;
@@ -137,7 +138,8 @@ void explain(const Operands& o, const Buffer& out, const Buffer& ref) {
   printf("\n");
 }
 
-void check_one(const Shape& s, const GemmChoice& c) {
+void check_one(Shape s, const GemmChoice& c) {
+  if (small) s.n = std::min<int64_t>(s.n, 640), s.k = std::min<int64_t>(s.k, 784), s.m = std::min<int64_t>(s.m, 300);
   if (!wanted(label(s, c))) return;
   Operands o(s, 1);
   Buffer ref(size_t(s.m * o.columns()) * 4), out(size_t(s.m * o.columns()) * 4), sums(16);
@@ -520,9 +522,10 @@ int main(int argc, char** argv) {
     else if (!strcmp(argv[i], "tune")) do_tune = true;
     else if (!strcmp(argv[i], "profile")) do_profile = true;
     else if (!strncmp(argv[i], "seed=", 5)) seed = strtoull(argv[i] + 5, nullptr, 10);
+    else if (!strcmp(argv[i], "small")) small = true;
     else if (!strcmp(argv[i], "cluster=1")) widest_cluster = 1;
     else if (!strncmp(argv[i], "only=", 5)) only = argv[i] + 5;
-    else return fprintf(stderr, "usage: gemm_bench [check] [bench] [flash] [tune] [profile] [seed=N] [only=gemv|stream|tiles|mma] [cluster=1]\n"), 2;
+    else return fprintf(stderr, "usage: gemm_bench [check] [bench] [flash] [tune] [profile] [seed=N] [only=gemv|stream|tiles|mma] [cluster=1] [small]\n"), 2;
   }
   cudaDeviceProp prop;
   if (cudaGetDeviceProperties(&prop, 0) != cudaSuccess) return fprintf(stderr, "gemm_bench: no GPU here\n"), 1;
