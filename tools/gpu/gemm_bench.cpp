@@ -395,6 +395,10 @@ void bench_all() {
   bench({128, 24576, 4096}, {tiles(128, 128, 2), stream(64)}, true);
   for (auto [n, k] : {std::pair{3456, 1152}, {1152, 1152}, {4304, 1152}, {1152, 4304}, {4608, 4608}})
     bench(b(4096, n, k), {tiles(128, 256, 1), tiles(128, 216, 1), tiles(128, 192, 1), tiles(128, 144, 1), tiles(128, 128, 1), tiles(128, 128, 2), tiles(128, 256, 2)}, true);
+  auto gelu = [](Shape s) { s.bias = true, s.epilogue = Epilogue::gelu_tanh; return s; };
+  auto residual = [](Shape s) { s.bias = s.residual = true; return s; };
+  bench(gelu(b(4096, 4304, 1152)), {tiles(128, 216, 1)}, false);
+  bench(residual(b(4096, 1152, 4304)), {tiles(128, 144, 1)}, false);
   bench(a16({16, 24576, 4096}), {mma(32, 1)}, false);
   bench(a16({16, 4096, 4096}), {mma(32, 4), mma(32, 8)}, false);
   bench(a16({4096, 24576, 4096}), {mma(128, 1)}, false);

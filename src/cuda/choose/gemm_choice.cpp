@@ -135,7 +135,7 @@ GemmChoice choose_gemm(const GemmProblem& p) {
 std::vector<GemmChoice> gemm_candidates(const GemmProblem& p) {
   std::vector<GemmChoice> all;
   if (p.scales == Scales::row_block || !p.plain) return {{}};
-  if (gemv_fits(p)) all.push_back({GemmKernel::gemv, {}, 0});
+  if (gemv_fits(p) && (p.experts == 1 || p.m <= 64)) all.push_back({GemmKernel::gemv, {}, 0});
   int64_t rows = ceil_div(p.m, p.experts);
   if (wgmma_fits(p)) {
     for (int tokens : {8, 16, 32, 64})
