@@ -17,6 +17,9 @@
 namespace vl8::cuda {
 namespace {
 
+// No product with a larger y is timed (the head at many rows): a small card may have no memory to spare.
+constexpr int64_t kLargestResult = int64_t(256) << 20;
+
 struct DeviceBuffer {
   void* data = nullptr;
   explicit DeviceBuffer(size_t bytes) { check_cuda(cudaMalloc(&data, std::max<size_t>(bytes, 256)), "memory for autotuning"); }
@@ -117,7 +120,7 @@ int tune_gemms(std::span<const TunedProduct> products, int64_t max_tokens, const
     for (int64_t m : GemmTable::kRows) {
       GemmProblem problem = problem_at(p, m, context);
       if (m > std::max<int64_t>(GemmTable::bucket(max_tokens * p.rows_per_token), 1) || table.has(problem)) continue;
-      if (gemm_candidates(problem).size() < 2) continue;
+      if (m * p.w.n * format_bytes(p.y) > kLargestResult || gemm_candidates(problem).size() < 2) continue;
       bool listed = std::any_of(missing.begin(), missing.end(), [&](auto& other) {  // layers share shapes
         const TunedProduct& o = *other.first;
         return other.second == m && o.w.n == p.w.n && o.w.k == p.w.k && o.experts == p.experts && o.x == p.x && o.y == p.y &&
