@@ -13,7 +13,7 @@ declare -A may=(
   [media]="core media"
   [grammar]="core text grammar"
   [io]="core ops model io"
-  [engine]="core ops model text media io grammar engine cpu"
+  [engine]="core ops model text media io grammar engine cpu cuda"
   [server]="core model text media grammar engine server"
   [quant]="core ops model io quant"
 )

@@ -2,6 +2,7 @@
 // with and without rows, sums split over blocks. The kernels for clusters of two blocks need a GPU (tools/gpu/gemm_bench).
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 #include <vector>
@@ -170,6 +171,27 @@ TEST(GemmEmulated, Mma) {
   run({100, 140, 272, mma(32, 1), bf16, e4m3, f32, Scales::row});
   run({100, 256, 272, mma(32, 1), bf16, e4m3, f32, Scales::block, Epilogue::silu_mul, false, false, 5});
   run({200, 140, 144, mma(128, 1), e4m3, e4m3, f32, Scales::block, Epilogue::none, false, false, 3});
+}
+
+TEST(GemmEmulated, QuantizeRows) {
+  std::mt19937_64 rng(std::random_device{}());
+  for (Format f : {bf16, f32})
+    for (int64_t k : {256, 200, 133}) {
+      int64_t m = 21, stride = scale_stride(m);
+      Random x(size_t(m * k), f, rng);
+      std::vector<uint8_t> q(size_t(m * k) + 16);
+      std::vector<float> scale(size_t(scale_groups(k) * stride));
+      quantize_rows({x.bytes.data(), f, nullptr, m, 0}, k, q.data(), scale.data(), {});
+      for (int64_t i = 0; i < m; ++i)
+        for (int64_t j = 0; j < k; ++j) {
+          float largest = 0;
+          for (int64_t c = j / 128 * 128; c < std::min(k, j / 128 * 128 + 128); ++c)
+            largest = std::max(largest, std::abs(float(x.values[size_t(i * k + c)])));
+          float s = std::max(largest, 1e-10f) / 448.0f;
+          ASSERT_EQ(scale[size_t(j / 128 * stride + i)], s);
+          ASSERT_EQ(q[size_t(i * k + j)], f32_to_e4m3(float(x.values[size_t(i * k + j)]) / s));
+        }
+    }
 }
 
 }  // namespace

@@ -21,6 +21,8 @@ int64_t GemmTable::bucket(int64_t m) {
 GemmChoice GemmTable::choose(const GemmProblem& p) const {
   // Odd operands (unaligned rows, a bias beside silu_mul) are not what was measured.
   auto at = p.aligned && p.plain ? rows_.find(key(p)) : rows_.end();
+  GemmProblem fewer = p;
+  for (fewer.m = bucket(p.m) / 2; at == rows_.end() && p.aligned && p.plain && fewer.m >= 1024; fewer.m /= 2) at = rows_.find(key(fewer));
   bool usable = at != rows_.end() && (at->second.kernel != GemmKernel::library || p.library);
   return usable ? at->second : choose_gemm(p);
 }
