@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <chrono>
 #include <random>
-#include <sys/resource.h>
 
 #include "core/file.h"
 #include "core/interrupt.h"
+#include "core/usage.h"
 #include "cpu/ceiling.h"
 #include "io/random_checkpoint.h"
 #include "ops/meter_ops.h"
@@ -30,12 +30,6 @@ double median(std::vector<double> v) {
   return v.empty() ? 0 : v[v.size() / 2];
 }
 double round3(double v) { return std::round(v * 1000) / 1000; }
-
-double peak_rss_mb() {
-  rusage u{};
-  getrusage(RUSAGE_SELF, &u);
-  return double(u.ru_maxrss) / 1024;
-}
 
 // Random weights of a config, in memory; `layers` fewer than the config's where the whole would not fit.
 LoadedModel random_model(const BenchOptions& o, const EngineOptions& engine) {

@@ -12,7 +12,7 @@ declare -A may=(
   [media]="core media"
   [io]="core ops model io"
   [engine]="core ops model text media io engine cpu"
-  [quant]="core ops model io quant"
+  [quant]="core ops model text media io engine quant"
 )
 bad=0
 while IFS=: read -r file line include; do

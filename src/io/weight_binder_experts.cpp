@@ -90,7 +90,7 @@ void WeightBinder::bind_fused(std::vector<Linear>& out, const Fused& f, bool tur
   }
   if (!f.scale) return;
   bind_fused_scale(out, f, turned);
-  report_.fp8_modules += f.experts;
+  report_.quantised_modules += f.experts;
 }
 
 // Scales are turned like the weight: the blocks are cut from the stored matrix, so both transposes agree
