@@ -10,6 +10,7 @@
 #include "engine/runner.h"
 #include "io/weight_binder.h"
 #include "ops/forward_ops.h"
+#include "quant/encoded_linear.h"
 #include "quant/gptq.h"
 #include "quant/histogram.h"
 
@@ -37,30 +38,6 @@ struct LinearNames {
   void head(Linear&, const std::string&, const Weight&, int64_t, int64_t, bool) {}
 };
 
-// An encoded weight as the engine takes it.
-struct EncodedLinear {
-  Linear linear;
-  std::vector<EncodedMatrix> matrices;
-  std::vector<std::vector<uint16_t>> halves;  // group scales
-};
-
-void add_part(EncodedLinear& out, const MatrixJob& job, EncodedMatrix matrix) {
-  out.matrices.push_back(std::move(matrix));
-  EncodedMatrix& m = out.matrices.back();
-  const CodingRow& row = coding_row(job.format.coding);
-  WeightPart part{.data = m.codes.data(), .dtype = row.dtype, .rows = job.rows, .scale_kind = row.scaling};
-  part.scale = row.scaling == ScaleKind::tensor ? &m.tensor_scale : m.scales.data();
-  if (row.scaling == ScaleKind::group) {
-    std::vector<uint16_t> half(m.scales.size());
-    for (size_t i = 0; i < half.size(); ++i) half[i] = f32_to_bf16(m.scales[i]);
-    out.halves.push_back(std::move(half));
-    part.scale = nullptr, part.scale_bf16 = out.halves.back().data();
-    part.block_rows = 1, part.block_cols = job.format.group;
-  }
-  out.linear.weight.input_scale = std::max(out.linear.weight.input_scale, m.input_scale);
-  out.linear.weight.parts.push_back(part);
-}
-
 class CalibratingOps final : public ForwardOps {
  public:
   CalibratingOps(Ops& inner, const QuantPlan& plan, MatrixWriter& writer, const CalibrationOptions& options, ThreadPool& pool)
@@ -87,7 +64,7 @@ class CalibratingOps final : public ForwardOps {
   Tensor do_linear(const Tensor& x, const Linear& w, Activation act, const Tensor* residual) override {
     auto it = names.find(&w);
     if (it == names.end() || !jobs_.contains(it->second[0])) return ForwardOps::do_linear(x, w, act, residual);
-    EncodedLinear encoded;
+    EncodedLinear encoded(w.weight, it->second.size());
     encode(x, w, it->second, encoded);
     return ForwardOps::do_linear(x, encoded.linear, act, residual);
   }
@@ -138,21 +115,27 @@ class CalibratingOps final : public ForwardOps {
 
   void encode(const Tensor& x, const Linear& w, const std::vector<std::string>& modules, EncodedLinear& out) {
     out.linear.bias = w.bias;
-    out.linear.weight = {.name = w.weight.name, .n = w.weight.n, .k = w.weight.k};
-    out.matrices.reserve(modules.size()), out.halves.reserve(modules.size());
     Inputs inputs{.x = &x};
-    int64_t row = 0;
     for (size_t p = 0; p < modules.size(); ++p) {
       const size_t index = jobs_.at(modules[p]);
       const MatrixJob& job = plan_.matrices[index];
       Linear part;  // of the source, for the output error
-      part.weight = {.name = w.weight.name, .n = w.weight.parts[p].rows, .k = w.weight.k, .parts = {w.weight.parts[p]}};
+      part.weight = part_of(w.weight, modules.size(), p, job.rows);
       EncodedMatrix matrix;
       writer_.write_matrix(index, knowledge(job, part, inputs), &matrix);
-      add_part(out, job, std::move(matrix));
-      row += job.rows;
+      out.add(job.format, job.rows, std::move(matrix));
     }
     inner_.prepare(out.linear.weight);
+  }
+
+  // The rows of one module of a linear: a part of its own, or, of fused experts, a run of rows of the only part.
+  static Weight part_of(const Weight& w, size_t modules, size_t index, int64_t rows) {
+    if (w.parts.size() == modules) return {.name = w.name, .n = w.parts[index].rows, .k = w.k, .parts = {w.parts[index]}};
+    check(w.parts.size() == 1 && w.parts[0].scale_kind == ScaleKind::none, "{}: {} parts for {} modules", w.name, w.parts.size(), modules);
+    WeightPart p = w.parts[0];
+    p.data = static_cast<const std::byte*>(p.data) + int64_t(index) * rows * p.row_bytes(w.k);
+    p.rows = rows;
+    return {.name = w.name, .n = rows, .k = w.k, .parts = {p}};
   }
 
   // What is computed at most once for all parts of a linear.
@@ -216,10 +199,8 @@ class CalibratingOps final : public ForwardOps {
 
   double output_sqnr(const MatrixJob& job, const Linear& part, const EncodedMatrix& m, const Tensor& x) {
     Arena::Scope scope(inner_.arena());
-    EncodedLinear encoded;
-    encoded.matrices.reserve(1), encoded.halves.reserve(1);
-    encoded.linear.weight = {.name = part.weight.name, .n = part.weight.n, .k = part.weight.k};
-    add_part(encoded, job, m);
+    EncodedLinear encoded(part.weight, 1);
+    encoded.add(job.format, job.rows, m);
     std::vector<int32_t> rows;
     const int64_t n = std::min(kSampleRows, x.rows());
     for (int64_t i = 0; i < n; ++i) rows.push_back(int32_t(i * x.rows() / n));

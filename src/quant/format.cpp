@@ -36,8 +36,16 @@ inline float rounded_e2m1(float y) {
   const float step = a < 2 ? 0.5f : a < 4 ? 1.0f : 2.0f, inverse = a < 2 ? 2.0f : a < 4 ? 1.0f : 0.5f;
   return std::copysign(nearest(a * inverse) * step, y);
 }
-inline float rounded_e4m3(float y) { return e4m3_to_f32(f32_to_e4m3(y)); }
-inline float rounded_e5m2(float y) { return e5m2_to_f32(f32_to_e5m2(y)); }
+// The value of the FP8 code of y, without a branch: normal numbers lose mantissa bits, smaller ones go to the subnormal step.
+template <int kDroppedBits>
+inline float rounded_fp8(float y, float largest, float least_normal, float steps) {
+  const float a = std::min(std::fabs(y), largest), small = nearest(std::min(a, least_normal) * steps) / steps;
+  const uint32_t u = std::bit_cast<uint32_t>(a), half = (1u << (kDroppedBits - 1)) - 1;
+  const float normal = std::bit_cast<float>((u + half + ((u >> kDroppedBits) & 1)) & ~((1u << kDroppedBits) - 1));
+  return std::copysign(a < least_normal ? small : normal, y);
+}
+inline float rounded_e4m3(float y) { return rounded_fp8<20>(y, 448, 0x1p-6f, 0x1p9f); }
+inline float rounded_e5m2(float y) { return rounded_fp8<21>(y, 57344, 0x1p-14f, 0x1p16f); }
 
 template <typename Round>
 double squared_error(const float* w, int64_t n, float scale, const float* importance, Round round) {
@@ -59,13 +67,14 @@ double squared_error(const float* w, int64_t n, float scale, const float* import
   return sum;
 }
 
+// Lambdas, so that each loop has its rounding inside and vectorises.
 double squared_error(Coding coding, const float* w, int64_t n, float scale, const float* importance) {
   switch (coding) {
-    case Coding::i4_group: return squared_error(w, n, scale, importance, rounded_i4);
-    case Coding::fp4_group: return squared_error(w, n, scale, importance, rounded_e2m1);
-    case Coding::i8_channel: return squared_error(w, n, scale, importance, rounded_i8);
-    case Coding::e5m2_channel: return squared_error(w, n, scale, importance, rounded_e5m2);
-    default: return squared_error(w, n, scale, importance, rounded_e4m3);
+    case Coding::i4_group: return squared_error(w, n, scale, importance, [](float y) { return rounded_i4(y); });
+    case Coding::fp4_group: return squared_error(w, n, scale, importance, [](float y) { return rounded_e2m1(y); });
+    case Coding::i8_channel: return squared_error(w, n, scale, importance, [](float y) { return rounded_i8(y); });
+    case Coding::e5m2_channel: return squared_error(w, n, scale, importance, [](float y) { return rounded_e5m2(y); });
+    default: return squared_error(w, n, scale, importance, [](float y) { return rounded_e4m3(y); });
   }
 }
 
@@ -128,7 +137,7 @@ uint64_t stored_bytes(const Format& f, int64_t rows, int64_t k) {
     case ScaleKind::tensor: return codes + 4;
     case ScaleKind::channel: return codes + 4 * uint64_t(rows);
     case ScaleKind::block: return codes + 4 * uint64_t((rows + 127) / 128) * uint64_t((k + 127) / 128);
-    case ScaleKind::group: return codes + 2 * uint64_t(rows) * uint64_t(k / f.group);
+    case ScaleKind::group: return codes + 2 * uint64_t(rows) * uint64_t(k / f.group) + (f.coding == Coding::i4_group ? 16 : 0);  // weight_shape
   }
   return codes;
 }
@@ -190,39 +199,60 @@ float choose_group_scale(Coding coding, const float* w, int64_t n, ScaleRule rul
   return best;
 }
 
+namespace {
+// values = what the codes of y mean, in units of the scale.
+void round_run(Coding coding, const float* y, int64_t n, float* values) {
+  auto each = [&](auto round) {
+    for (int64_t i = 0; i < n; ++i) values[i] = round(y[i]);
+  };
+  switch (coding) {
+    case Coding::i4_group: return each([](float x) { return rounded_i4(x); });
+    case Coding::fp4_group: return each([](float x) { return rounded_e2m1(x); });
+    case Coding::i8_channel: return each([](float x) { return rounded_i8(x); });
+    case Coding::e5m2_channel: return each([](float x) { return rounded_e5m2(x); });
+    default: return each([](float x) { return rounded_e4m3(x); });
+  }
+}
+
+void store_codes(Coding coding, const float* values, int64_t n, uint8_t* to) {
+  switch (coding) {
+    case Coding::i4_group:
+      for (int64_t i = 0; i < n; i += 2) to[i / 2] = uint8_t((int(values[i]) + 8) | (int(values[i + 1]) + 8) << 4);
+      return;
+    case Coding::fp4_group:
+      for (int64_t i = 0; i < n; i += 2) to[i / 2] = uint8_t(f32_to_e2m1(values[i]) | f32_to_e2m1(values[i + 1]) << 4);
+      return;
+    case Coding::i8_channel:
+      for (int64_t i = 0; i < n; ++i) to[i] = uint8_t(int8_t(values[i]));
+      return;
+    case Coding::e5m2_channel:
+      for (int64_t i = 0; i < n; ++i) to[i] = f32_to_e5m2(values[i]);
+      return;
+    default:
+      return encode_e4m3(values, n, to);
+  }
+}
+}  // namespace
+
 std::optional<CodeError> encode_strip(const EncodeStrip& t) {
   check(t.format.coding > Coding::e4m3_block, "encode_strip of {}", format_name(t.format));
   const Coding coding = t.format.coding;
   const int64_t per_row = scales_per_row(t.format, t.k), run = per_row ? t.k / per_row : t.k;
   const int64_t bytes = row_code_bytes(t.format, t.k);
   CodeError sum;
-  std::vector<float> y(static_cast<size_t>(run)), q(static_cast<size_t>(run));
+  std::vector<float> y(static_cast<size_t>(run)), values(static_cast<size_t>(run));
   for (int64_t r = 0; r < t.rows; ++r) {
     const float* row = t.w + r * t.k;
     if (!(largest_magnitude(row, t.k) < INFINITY)) return std::nullopt;
-    uint8_t* codes = t.codes + r * bytes;
-    for (int64_t g = 0; g * run < t.k; ++g) {
-      const float* w = row + g * run;
-      const float scale = per_row ? choose_group_scale(coding, w, run, t.rule, t.importance ? t.importance + g * run : nullptr)
-                                  : t.tensor_scale;
-      if (per_row) t.scales[r * per_row + g] = scale;
-      if (dtype_bits(coding_row(coding).dtype) == 8) {
-        uint8_t* to = codes + g * run;
-        if (coding == Coding::e4m3_channel || coding == Coding::e4m3_tensor) {
-          for (int64_t i = 0; i < run; ++i) y[size_t(i)] = w[i] / scale;
-          encode_e4m3(y.data(), run, to);
-          decode_e4m3(to, run, scale, q.data());
-        } else {
-          for (int64_t i = 0; i < run; ++i) to[i] = code_of(coding, w[i], scale);
-          for (int64_t i = 0; i < run; ++i) q[size_t(i)] = round_to_code(coding, w[i], scale);
-        }
-      } else {
-        for (int64_t i = 0; i < run; ++i) q[size_t(i)] = round_to_code(coding, w[i], scale);
-        uint8_t* to = codes + g * run / 2;
-        for (int64_t i = 0; i < run; i += 2)
-          to[i / 2] = uint8_t(code_of(coding, w[i], scale) | code_of(coding, w[i + 1], scale) << 4);
-      }
-      add_errors(sum, w, q.data(), run);
+    for (int64_t at = 0; at < t.k; at += run) {
+      const float* w = row + at;
+      const float scale = per_row ? choose_group_scale(coding, w, run, t.rule, t.importance ? t.importance + at : nullptr) : t.tensor_scale;
+      if (per_row) t.scales[r * per_row + at / run] = scale;
+      for (int64_t i = 0; i < run; ++i) y[size_t(i)] = w[i] / scale;
+      round_run(coding, y.data(), run, values.data());
+      store_codes(coding, values.data(), run, t.codes + r * bytes + row_code_bytes(t.format, at));
+      for (float& v : values) v *= scale;
+      add_errors(sum, w, values.data(), run);
     }
   }
   return sum;

@@ -41,7 +41,7 @@ const CodingRow& coding_row(Coding coding);
 std::string format_name(const Format& format);  // "int4 group 128"
 inline bool is_four_bits(const Format& f) { return f.coding == Coding::i4_group || f.coding == Coding::fp4_group; }
 
-// Bytes of codes and scales of a matrix [rows, k]; `keep`: two bytes a weight.
+// Bytes that a matrix [rows, k] takes in the file, scales included; `keep`: two bytes a weight.
 uint64_t stored_bytes(const Format& format, int64_t rows, int64_t k);
 int64_t scales_per_row(const Format& format, int64_t k);  // 0 for block and tensor: those are not by row
 

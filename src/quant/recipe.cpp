@@ -26,6 +26,8 @@ constexpr Recipe kRecipes[] = {
      {kChannel, kChannel, kChannel, kChannel, kInt4, kInt4, kChannel, kChannel, kKeep}, ScaleRule::mse, false, false, false, true},
     {"fp4-fp8", "E2M1 in groups for the feed-forward (calibrated), E4M3 by row elsewhere, token table and head included",
      {kChannel, kChannel, kChannel, kChannel, kFp4, kFp4, kChannel, kChannel, kKeep}, ScaleRule::mse, false, false, false, true},
+    {"auto", "16, 8 or 4 bits for each module by what quantising it does to the answers: give --size or --loss",
+     {}, ScaleRule::mse, false, false, false, true},
 };
 
 int64_t layer_after(std::string_view name, std::string_view prefix) {
