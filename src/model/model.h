@@ -23,8 +23,13 @@ struct VisionFeatures {
 VisionFeatures vision_forward(Ops& op, const VisionConfig& config, const VisionWeights& weights, const Tensor& patches,
                               std::span<const Grid> grids);
 
-// One step for all sequences of the batch. Writes their keys and values into `kv`; returns the logits [R, V] of
-// batch.logit_rows (valid until the next step), or nothing where none are wanted.
-Tensor text_forward(Ops& op, const TextConfig& config, const ModelWeights& weights, const BatchView& batch, KvCache& kv);
+// Valid until the next step; empty where no rows are wanted.
+struct TextOutput {
+  Tensor logits;  // [R, V], of batch.logit_rows
+  Tensor hidden;  // [H, C], of batch.hidden_rows, after the final norm
+};
+
+// One step for all sequences of the batch. Writes their keys and values into `kv`.
+TextOutput text_forward(Ops& op, const TextConfig& config, const ModelWeights& weights, const BatchView& batch, KvCache& kv);
 
 }  // namespace vl8

@@ -19,7 +19,7 @@ void tap_rope(Ops& op, const Rope& rope) {
 
 }  // namespace
 
-Tensor text_forward(Ops& op, const TextConfig& c, const ModelWeights& w, const BatchView& b, KvCache& kv) {
+TextOutput text_forward(Ops& op, const TextConfig& c, const ModelWeights& w, const BatchView& b, KvCache& kv) {
   op.begin_step();
   Tensor x = input_embeddings(op, w, b), delta;  // residual stream [T, C] and what the last half-layer adds to it
   const Rope rope = op.mrope(b.positions, b.tokens(), c.rope);
@@ -48,12 +48,14 @@ Tensor text_forward(Ops& op, const TextConfig& c, const ModelWeights& w, const B
   }
 
   op.next_layer();
-  if (b.logit_rows.empty() && !op.taps()) return {};
+  if (b.logit_rows.empty() && b.hidden_rows.empty() && !op.taps()) return {};
   Tensor last = op.add(x, delta);
   if (op.taps()) op.tap("norm", op.rms_norm(last, w.norm, c.rms_norm_eps));
-  if (b.logit_rows.empty()) return {};
-  Tensor h = op.rms_norm(op.gather_rows(last, b.logit_rows), w.norm, c.rms_norm_eps);
-  return op.linear(h, w.head);
+  auto final_rows = [&](std::span<const int32_t> rows) { return op.rms_norm(op.gather_rows(last, rows), w.norm, c.rms_norm_eps); };
+  TextOutput out;
+  if (!b.logit_rows.empty()) out.logits = op.linear(final_rows(b.logit_rows), w.head);
+  if (!b.hidden_rows.empty()) out.hidden = final_rows(b.hidden_rows);
+  return out;
 }
 
 }  // namespace vl8
