@@ -220,36 +220,16 @@ class CalibratingOps final : public ForwardOps {
   std::unordered_map<std::string, size_t> jobs_;
 };
 
-// All pictures of all prompts through the vision tower at once.
-void encode_visuals(Ops& op, const ModelConfig& config, const ModelWeights& weights, std::vector<Sequence>& sequences) {
-  std::vector<Grid> grids;
-  std::vector<float> patches;
-  int64_t columns = config.vision.patch_features();
+// All pictures of all prompts through the vision tower at once: each of its linears is seen once, with every input.
+void encode_visuals(Runner& runner, std::vector<Sequence>& sequences) {
+  std::vector<const VisualInput*> inputs;
   for (const Sequence& s : sequences)
-    for (const VisualInput& v : s.prompt.visuals) {
-      const Tensor t = v.patches->tensor();
-      check(t.cols() == columns && t.rows() == v.grid.patches(), "patches {} of a grid of {}", t.shape.str(), v.grid.patches());
-      const size_t at = patches.size();
-      patches.resize(at + size_t(t.shape.elements()));
-      for (int64_t i = 0; i < t.shape.elements(); ++i) patches[at + size_t(i)] = load_f32(t.data, t.dtype, size_t(i));
-      grids.push_back(v.grid);
-    }
-  if (grids.empty()) return;
-  int64_t rows = 0;
-  for (const Grid& g : grids) rows += g.patches();
-  const VisionFeatures all = vision_forward(op, config.vision, weights.vision, {patches.data(), DType::f32, {rows, columns}}, grids);
-  const int64_t merge = config.vision.merge_size * config.vision.merge_size;
-  int64_t row = 0;
-  for (Sequence& s : sequences) {
-    for (const VisualInput& v : s.prompt.visuals) {
-      const int64_t n = v.grid.patches() / merge;
-      VisionFeatures f;
-      f.main = {all.main.tensor.slice_rows(row, row + n), all.main.owner};
-      for (const Kept& d : all.deepstack) f.deepstack.push_back({d.tensor.slice_rows(row, row + n), d.owner});
-      s.features.push_back(std::move(f));
-      row += n;
-    }
-  }
+    for (const VisualInput& v : s.prompt.visuals) inputs.push_back(&v);
+  if (inputs.empty()) return;
+  const std::vector<FeaturesPtr> features = runner.encode(inputs);
+  size_t at = 0;
+  for (Sequence& s : sequences)
+    for (FeaturesPtr& f : s.features) f = features[at++];
 }
 
 }  // namespace
@@ -277,8 +257,8 @@ KvAmax calibrate(const std::filesystem::path& source, const QuantPlan& plan, Mat
     pages += int64_t(p.ids.size()) / options.page_tokens + 1;
     sequences.emplace_back(std::move(p));
   }
-  encode_visuals(op, config, weights, sequences);
   Runner runner(op, config, weights, pages, options.page_tokens);
+  encode_visuals(runner, sequences);
   std::vector<Runner::Work> work;
   for (Sequence& s : sequences) work.push_back({&s, s.pending()});
   runner.step(work);
