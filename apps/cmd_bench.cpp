@@ -2,11 +2,11 @@
 #include <algorithm>
 #include <chrono>
 #include <random>
-#include <sys/resource.h>
 
 #include "bench_model.h"
 #include "core/file.h"
 #include "core/interrupt.h"
+#include "core/usage.h"
 #include "cpu/ceiling.h"
 #include "cuda/ceiling.h"
 #include "io/random_checkpoint.h"
@@ -23,7 +23,7 @@ constexpr int64_t kDecodeWarmUp = 3;  // a step is recorded at its second run an
 
 struct BenchOptions {
   ModelOptions model;
-  std::string shape, random = "fp8", image;
+  std::string shape, random = "fp8", image, write_random;
   int64_t prompt = 512, gen = 32, batch = 1, layers = 0, chunk = 512, repeat = 3;
   std::vector<std::string> sweep;  // PROMPT:GEN:BATCH
   bool json = false, breakdown = false;
@@ -46,10 +46,20 @@ double median(std::vector<double> v) {
 }
 double round3(double v) { return std::round(v * 1000) / 1000; }
 
-double peak_rss_mb() {
-  rusage u{};
-  getrusage(RUSAGE_SELF, &u);
-  return double(u.ru_maxrss) / 1024;
+RandomFormat parse_random(const std::string& name) {
+  if (auto format = random_format(name)) return *format;
+  fail_usage("--random is '{}'; there are bf16, fp8, int8, int4 and fp4", name);
+}
+
+// Random weights of a config as a model folder, for trying the quantiser and the loader on any size.
+int write_random(const BenchOptions& o) {
+  if (o.shape.empty()) fail_usage("--write-random needs --shape CONFIG.json");
+  ThreadPool pool(o.model.threads);
+  const auto start = Clock::now();
+  write_random_checkpoint(o.write_random, read_file(o.shape, 1 << 20), {.format = parse_random(o.random)}, pool);
+  const double mb = double(Checkpoint(o.write_random).file_bytes()) * 1e-6, seconds = ms_since(start) / 1000;
+  fmt::print("{}: {:.1f} MB in {:.1f} s ({:.0f} MB/s), {:.0f} MB of memory at most\n", o.write_random, mb, seconds, mb / seconds, peak_rss_mb());
+  return 0;
 }
 
 // Random weights of a config, in memory; `layers` fewer than the config's where the whole would not fit.
@@ -61,8 +71,7 @@ LoadedModel random_model(const BenchOptions& o, const EngineOptions& engine) {
   m.store = std::make_shared<WeightStore>();
   ThreadPool pool(engine.threads);
   RandomOptions random;
-  if (o.random != "fp8" && o.random != "bf16") fail_usage("--random is '{}'; there are fp8 and bf16", o.random);
-  random.format = o.random == "fp8" ? RandomFormat::fp8 : RandomFormat::bf16;
+  random.format = parse_random(o.random);
   RandomBinder binder(m.store, pool, random);
   m.weights.each(m.config, binder);
   prepare(*m.ops, m.config, m.weights);
@@ -200,6 +209,7 @@ void print_table(const Json& j) {
 
 int bench(const BenchOptions& o) {
   if (!o.shape.empty() && !o.model.model.empty()) fail_usage("give either -m MODEL or --shape CONFIG.json, not both");
+  if (!o.write_random.empty()) return write_random(o);
   EngineOptions engine = o.model.engine();
   LoadedModel m = o.shape.empty() ? load_model(o.model.folder(), engine) : random_model(o, engine);
   std::optional<CudaCeiling> cuda;
@@ -229,7 +239,7 @@ CommandBody setup_bench(CLI::App& app) {
   auto o = std::make_shared<BenchOptions>();
   o->model.add_to(app);
   app.add_option("--shape", o->shape, "config.json of a model; its weights are drawn at random in memory");
-  app.add_option("--random", o->random, "with --shape: fp8 or bf16 weights")->capture_default_str();
+  app.add_option("--random", o->random, "with --shape: bf16, fp8, int8, int4 or fp4 weights")->capture_default_str();
   app.add_option("--layers", o->layers, "with --shape: only this many decoder layers")->check(CLI::PositiveNumber);
   app.add_option("--prompt", o->prompt, "tokens of the prompt (0: skip prefill and decode)")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_option("--gen", o->gen, "tokens to decode (0: skip)")->check(CLI::NonNegativeNumber)->capture_default_str();
@@ -238,6 +248,7 @@ CommandBody setup_bench(CLI::App& app) {
   app.add_option("--chunk", o->chunk, "tokens of the prompt per step")->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--sweep", o->sweep, "PROMPT:GEN:BATCH,..: more runs of the same model, listed under \"sweep\"")->delimiter(',');
   app.add_option("--repeat", o->repeat, "runs of prefill and vision; the median counts")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--write-random", o->write_random, "with --shape: write a model folder of random weights (bf16 or fp8) there, and stop");
   app.add_flag("--breakdown", o->breakdown, "time by verb, on stderr");
   app.add_flag("--json", o->json, "one JSON object");
   app.footer(

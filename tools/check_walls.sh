@@ -15,7 +15,7 @@ declare -A may=(
   [io]="core ops model io"
   [engine]="core ops model text media io grammar engine cpu cuda"
   [server]="core model text media grammar engine server"
-  [quant]="core ops model io quant"
+  [quant]="core ops model text media io grammar engine quant"
 )
 bad=0
 while IFS=: read -r file line include; do

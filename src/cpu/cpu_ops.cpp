@@ -74,15 +74,19 @@ class CpuOps final : public RefOps {
   Tensor do_embed(const Weight& table, std::span<const int32_t> ids) override {
     Tensor y = f32({int64_t(ids.size()), table.k});
     const WeightPart& part = table.parts[0];
-    const bool plain = table.parts.size() == 1 && part.scale_kind == ScaleKind::none;
-    const int64_t row_bytes = table.k * int64_t(dtype_bytes(part.dtype));
+    // Rows under one scale; the others are expanded element by element.
+    const bool plain = table.parts.size() == 1 && part.scale_kind <= ScaleKind::channel;
+    const int64_t row_bytes = part.row_bytes(table.k);
+    auto row_scale = [&](int32_t row) {
+      return part.scale_kind == ScaleKind::none ? 1.0f : part.scale[part.scale_kind == ScaleKind::channel ? row : 0];
+    };
     c_.each_row(y.rows(), table.k, [&](int64_t b, int64_t e) {
       for (int64_t i = b; i < e; ++i) {
         if (!plain)
           weight_row_f32(table, ids[size_t(i)], y.f32() + i * table.k);
         else
           c_.kernels.to_f32(static_cast<const char*>(part.data) + ids[size_t(i)] * row_bytes,
-                            cpu::number_of(part.dtype), 1.0f, table.k, y.f32() + i * table.k);
+                            cpu::number_of(part.dtype), row_scale(ids[size_t(i)]), table.k, y.f32() + i * table.k);
       }
     });
     return y;

@@ -6,6 +6,7 @@
 #include "cpu/kernels/vec_avx512.inl"
 #include "cpu/kernels/common.inl"
 #include "cpu/kernels/bf16_units.inl"
+#include "cpu/kernels/narrow_dot.inl"
 #include "cpu/kernels/gemv_bf16.inl"
 #include "cpu/kernels/tile.inl"
 #include "cpu/kernels/amx.inl"

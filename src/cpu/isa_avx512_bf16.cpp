@@ -7,6 +7,7 @@
 #include "cpu/kernels/common.inl"
 #include "cpu/kernels/bf16_units.inl"
 #include "cpu/kernels/dot_bf16.inl"
+#include "cpu/kernels/narrow_dot.inl"
 #include "cpu/kernels/gemv_bf16.inl"
 // clang-format on
 

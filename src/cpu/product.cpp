@@ -4,7 +4,7 @@
 #include <optional>
 #include <vector>
 
-#include "ops/ref_ops.h"
+#include "ops/fake_quant.h"
 
 namespace vl8::cpu {
 
@@ -20,16 +20,23 @@ Number number_of(DType type) {
       return Number::e4m3;
     case DType::e5m2:
       return Number::e5m2;
+    case DType::i8:
+      return Number::i8;
+    case DType::i4:
+      return Number::i4;
+    case DType::e2m1:
+      return Number::e2m1;
     default:
       fail(ErrorKind::unsupported, "no CPU kernel for weights of type {}", dtype_name(type));
   }
 }
 
 WeightRows weight_rows(const Weight& weight, const WeightPart& part) {
-  constexpr Scaling kScaling[] = {Scaling::none, Scaling::tensor, Scaling::channel, Scaling::block};
-  return {
-      part.data,       number_of(part.dtype), kScaling[int(part.scale_kind)], part.scale, part.rows, weight.k,
-      part.block_rows, part.block_cols};
+  constexpr Scaling kScaling[] = {Scaling::none, Scaling::tensor, Scaling::channel, Scaling::block,
+                                  Scaling::group};
+  return {part.data,       number_of(part.dtype), kScaling[int(part.scale_kind)],
+          part.scale,      part.scale_bf16,       part.rows,
+          weight.k,        part.block_rows,       part.block_cols};
 }
 
 namespace {
@@ -66,7 +73,7 @@ const MatrixKernels& choose_kernels(const Context& c, const WeightRows& w, bool 
 
 // gemv walks K in steps of 64 columns, each under one scale.
 bool whole_spans(const WeightRows& w) {
-  return w.scaling != Scaling::block || w.block_cols % 64 == 0;
+  return (w.scaling != Scaling::block && w.scaling != Scaling::group) || w.block_cols % 64 == 0;
 }
 
 bool takes_gemv(const Context& c, const MatrixKernels& k, const WeightRows& w, int64_t tokens) {
@@ -84,9 +91,8 @@ Finish finish_of(const Context& c, const Job& j) {
 // be few.
 void cut(const Context& c, Job& j) {
   if (j.gemv) {
-    int64_t row_bytes = std::max<int64_t>(1, j.w.k * (j.w.type == Number::f32    ? 4
-                                                      : j.w.type >= Number::e4m3 ? 1
-                                                                                 : 2));
+    constexpr int64_t kBits[] = {32, 16, 16, 8, 8, 8, 4, 4};  // of each Number
+    int64_t row_bytes = std::max<int64_t>(1, j.w.k * kBits[int(j.w.type)] / 8);
     j.row_step = std::clamp<int64_t>(131072 / row_bytes / 8 * 8, 8, 256);
     j.group_step = 1, j.group_blocks = 1;
   } else {
@@ -136,13 +142,13 @@ void run_gemm(const Context& c, const Job& j, int64_t task, bool round, Scratch 
                        .next_row = next < j.w.rows ? next : -1});
 }
 
-// Token rows through E4M3 and back (w8a8), gathered into memory of their own.
+// Token rows through eight bits and back (w8a8), gathered into memory of their own.
 Product quantised(Context& c, const Product& p) {
   const int64_t k = p.linear->weight.k;
   float* x = c.scratch.array<float>(p.tokens * k);
   c.each_row(p.tokens, k, [&](int64_t b, int64_t e) {
     for (int64_t i = b; i < e; ++i) std::copy_n(p.x + (p.index ? p.index[i] : i) * p.x_stride, k, x + i * k);
-    fake_quantise_e4m3(x + b * k, e - b, k, p.linear->weight.input_scale);
+    fake_quantise_input(p.linear->weight, x + b * k, e - b);
   });
   Product q = p;
   q.x = x, q.x_stride = k, q.index = nullptr;
@@ -244,7 +250,7 @@ void run_products(Context& c, std::span<const Product> products) {
   for (Product& p : inputs) {
     if (p.tokens == 0) continue;
     const Weight& w = p.linear->weight;
-    if (c.precision == Precision::w8a8 && w.is_fp8()) p = quantised(c, p);
+    if (c.precision == Precision::w8a8 && input_rounding(w) != InputRounding::none) p = quantised(c, p);
     plan(c, p, jobs, tasks);
   }
   const std::vector<Scratch> scratch = task_scratch(c, jobs);

@@ -24,8 +24,9 @@ constexpr int kKeyBlock = 128;    // keys of one attention step
 constexpr int kFlashGroups = 24;  // most groups of query rows of one FlashTask
 constexpr int kMaxHeadDim = 256;
 
-enum class Number : uint8_t { f32, f16, bf16, e4m3, e5m2 };
-enum class Scaling : uint8_t { none, tensor, channel, block };
+// i4 (value + 8) and e2m1 lie two to a byte, the even column in the low nibble.
+enum class Number : uint8_t { f32, f16, bf16, e4m3, e5m2, i8, i4, e2m1 };
+enum class Scaling : uint8_t { none, tensor, channel, block, group };
 enum class Curve : uint8_t { none, gelu_tanh, exact_gelu_tanh, gelu_erf };
 
 // Rows of a weight in the file's format, row-major [rows, k], no padding between rows.
@@ -34,6 +35,7 @@ struct WeightRows {
   Number type;
   Scaling scaling;
   const float* scale;  // none: null; [1]; [rows]; [ceil(rows / block_rows), ceil(k / block_cols)]
+  const uint16_t* scale_bf16;  // of groups, where `scale` is null: [rows, k / block_cols]
   int64_t rows, k, block_rows, block_cols;
 };
 

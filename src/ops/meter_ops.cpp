@@ -13,9 +13,10 @@ std::string_view verb_name(Verb verb) {
 double weight_bytes(const Weight& w) {
   double bytes = 0;
   for (const WeightPart& p : w.parts) {
-    bytes += double(p.rows) * double(w.k) * double(dtype_bytes(p.dtype));
+    bytes += double(p.rows) * double(p.row_bytes(w.k));
     if (p.scale_kind == ScaleKind::block)
       bytes += 4.0 * double((p.rows + p.block_rows - 1) / p.block_rows) * double((w.k + p.block_cols - 1) / p.block_cols);
+    if (p.scale_kind == ScaleKind::group) bytes += (p.scale ? 4.0 : 2.0) * double(p.rows) * double(w.k / p.block_cols);
     if (p.scale_kind == ScaleKind::channel) bytes += 4.0 * double(p.rows);
   }
   return bytes;
@@ -72,7 +73,7 @@ Tensor MeterOps::do_patch_embed(const Tensor& patches, const Linear& w, int64_t 
   return timed(Verb::linear, flops, weight_bytes(w.weight), 0, [&] { return ForwardOps::do_patch_embed(patches, w, channels); });
 }
 Tensor MeterOps::do_embed(const Weight& table, std::span<const int32_t> ids) {
-  double bytes = double(ids.size()) * double(table.k) * double(dtype_bytes(table.parts[0].dtype));
+  double bytes = double(ids.size()) * double(table.parts[0].row_bytes(table.k));
   return timed(Verb::embed, 0, bytes, 0, [&] { return ForwardOps::do_embed(table, ids); });
 }
 Normed MeterOps::do_rms_norm(const Tensor& x, const Tensor* delta, const Tensor& weight, float eps) {

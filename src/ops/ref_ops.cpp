@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <numbers>
 
+#include "ops/fake_quant.h"
 #include "ops/rotary.h"
 #include "ops/weight_row.h"
 
@@ -44,23 +45,11 @@ Tensor RefOps::upload(const Tensor& host) {
 
 std::vector<float> RefOps::download(const Tensor& x) { return {x.f32(), x.f32() + x.shape.elements()}; }
 
-void fake_quantise_e4m3(float* x, int64_t rows, int64_t k, float static_scale) {
-  for (int64_t r = 0; r < rows; ++r)
-    for (int64_t g = 0; g < k; g += 128) {
-      float* p = x + r * k + g;
-      int64_t n = std::min<int64_t>(128, k - g);
-      float amax = 0;
-      for (int64_t i = 0; i < n; ++i) amax = std::max(amax, std::fabs(p[i]));
-      float s = static_scale != 0 ? static_scale : std::max(amax, 1e-10f) / 448.0f;
-      for (int64_t i = 0; i < n; ++i) p[i] = e4m3_to_f32(f32_to_e4m3(p[i] / s)) * s;
-    }
-}
-
 std::vector<float> RefOps::product_input(const Tensor& x, const Weight& w) const {
   std::vector<float> v(x.f32(), x.f32() + x.shape.elements());
   if (precision_ == Precision::bf16)
     for (float& f : v) f = bf16_to_f32(f32_to_bf16(f));
-  if (precision_ == Precision::w8a8 && w.is_fp8()) fake_quantise_e4m3(v.data(), x.rows(), w.k, w.input_scale);
+  if (precision_ == Precision::w8a8) fake_quantise_input(w, v.data(), x.rows());
   return v;
 }
 

@@ -1,4 +1,5 @@
 // Matrix products of every instruction set, number format and shape class against a plain loop in double.
+#include "ops/fake_quant.h"
 #include "support.h"
 
 namespace vl8 {
@@ -19,8 +20,7 @@ float as_bf16(float x) {
 Expected plain(const OwnedLinear& w, std::vector<float> x, int64_t m, Precision p, Activation act,
                const std::vector<float>* residual) {
   const int64_t n = w.linear.weight.n, k = w.linear.weight.k;
-  if (p == Precision::w8a8 && w.linear.weight.is_fp8())
-    fake_quantise_e4m3(x.data(), m, k, w.linear.weight.input_scale);
+  if (p == Precision::w8a8) fake_quantise_input(w.linear.weight, x.data(), m);
   if (p == Precision::bf16)
     for (float& v : x) v = as_bf16(v);
   Expected e{std::vector<double>(size_t(m * n)), std::vector<double>(size_t(m * n))};
@@ -31,7 +31,7 @@ Expected plain(const OwnedLinear& w, std::vector<float> x, int64_t m, Precision 
     while (j >= part_end) part_end += w.linear.weight.parts[part++].rows;
     const DType type = w.linear.weight.parts[part - 1].dtype;
     weight_row_f32(w.linear.weight, j, row.data());
-    if (p == Precision::bf16 && type != DType::e4m3 && type != DType::e5m2)
+    if (p == Precision::bf16 && type <= DType::bf16)  // narrow numbers are exact in bf16
       for (float& v : row) v = as_bf16(v);
     for (int64_t i = 0; i < m; ++i) {
       double sum = w.bias.empty() ? 0 : w.bias[size_t(j)], size = std::fabs(sum);
@@ -49,8 +49,9 @@ Expected plain(const OwnedLinear& w, std::vector<float> x, int64_t m, Precision 
 
 class ProductTest : public testing::IsaTest {
  protected:
+  // `rounding`: relative error of a weight that a kernel may add (group scales folded into bf16).
   void compare(const OwnedLinear& w, int64_t m, Precision p, Activation act = Activation::none,
-               bool with_residual = false) {
+               bool with_residual = false, double rounding = 0) {
     const int64_t n = w.linear.weight.n, k = w.linear.weight.k;
     SCOPED_TRACE(fmt::format("seed {} m {} n {} k {} precision {} act {} residual {}", random.seed(), m, n, k,
                              int(p), int(act), with_residual));
@@ -62,7 +63,7 @@ class ProductTest : public testing::IsaTest {
     Expected e = plain(w, x, m, p, act, with_residual ? &r : nullptr);
     for (int64_t i = 0; i < m * n; ++i) {
       // Float32 sums of k terms; the activation's own error is 2e-7 of its argument, the slope at most 1.13.
-      double tolerance = 3e-6 * e.size[size_t(i)] + 1e-30;
+      double tolerance = (3e-6 + rounding) * e.size[size_t(i)] + 1e-30;
       ASSERT_NEAR(y.f32()[i], e.y[size_t(i)], tolerance) << "row " << i / n << " column " << i % n;
     }
   }
@@ -83,6 +84,26 @@ TEST_P(ProductTest, EveryNumberFormatAndScale) {
     for (ScaleKind kind : {ScaleKind::none, ScaleKind::tensor, ScaleKind::channel, ScaleKind::block})
       for (Precision p : kPrecisions)
         for (int64_t m : {1, 3, 20}) compare(weight(type, 150, 300, kind), m, p);
+}
+
+// INT8 per channel and tensor; four bits in groups, whose scales are F32 or BF16 as in files.
+TEST_P(ProductTest, NarrowIntegersAndFloats) {
+  for (Precision p : kPrecisions)
+    for (int64_t m : {1, 2, 5, 8, 20}) {
+      for (ScaleKind kind : {ScaleKind::channel, ScaleKind::tensor}) {
+        OwnedLinear w;
+        w.add_part(random, DType::i8, 1 + random.below(150), 1 + random.below(400), kind);
+        compare(w, m, p);
+      }
+      for (DType type : {DType::i4, DType::e2m1})
+        for (int64_t group : {32, 64, 128})
+          for (bool bf16_scales : {false, true}) {
+            OwnedLinear w;
+            w.add_part(random, type, 33 + random.below(100), group * (1 + random.below(5)), ScaleKind::group, 1, group);
+            if (bf16_scales) w.scales_to_bf16();
+            compare(w, m, p, Activation::none, false, p == Precision::bf16 ? 0x1p-8 : 0);
+          }
+    }
 }
 
 TEST_P(ProductTest, EveryTokenCount) {

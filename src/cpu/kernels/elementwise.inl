@@ -196,6 +196,12 @@ static void to_f32(const void* x, Number type, float scale, int64_t n, float* y)
       return widen<Number::e4m3>(x, scale, n, y);
     case Number::e5m2:
       return widen<Number::e5m2>(x, scale, n, y);
+    case Number::i8:
+      return widen<Number::i8>(x, scale, n, y);
+    case Number::i4:
+      return widen<Number::i4>(x, scale, n, y);
+    case Number::e2m1:
+      return widen<Number::e2m1>(x, scale, n, y);
   }
 }
 
