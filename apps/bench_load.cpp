@@ -19,7 +19,10 @@ using Json = nlohmann::ordered_json;
 std::string words(std::mt19937_64& random, int64_t n) {
   static constexpr const char* kWords[] = {"block", "screw", "board", "green", "left", "missing", "count", "label", "chart", "value", "lamp", "second", "upper", "state", "which", "where"};
   std::string out;
-  for (int64_t i = 0; i < n; ++i) out += (i ? " " : "") + std::string(kWords[random() % std::size(kWords)]);
+  for (int64_t i = 0; i < n; ++i) {
+    if (i) out += ' ';
+    out += kWords[random() % std::size(kWords)];
+  }
   return out;
 }
 

@@ -3,10 +3,12 @@
 # Does nothing, and asks for nothing, when everything is there.
 set -euo pipefail
 
+boost=libboost1.81-dev  # Debian 12's libboost-dev is too old (1.74); Ubuntu 24.04's is 1.83
+. /etc/os-release && [ "${ID:-}" != ubuntu ] || boost=libboost-dev
 build=(build-essential cmake ninja-build pkg-config ca-certificates
        libfmt-dev libspdlog-dev libcli11-dev libsimdjson-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev
        libturbojpeg0-dev libjpeg-dev libpng-dev libwebp-dev libgif-dev libxxhash-dev libavformat-dev libavcodec-dev libswscale-dev
-       libboost1.81-dev libssl-dev libtomlplusplus-dev)
+       "$boost" libssl-dev libtomlplusplus-dev)
 test=(libgtest-dev libgmock-dev libbenchmark-dev ffmpeg)
 
 packages=()

@@ -14,22 +14,22 @@ namespace {
 constexpr size_t kLongest = 160;
 constexpr std::string_view kKeys[] = {"\"bbox_2d\"", "\"bbox\"", "\"box_2d\"", "\"box\"", "\"point_2d\"", "\"point\""};
 
-enum class Match : uint8_t { yes, no, more };
+enum class MarkMatch : uint8_t { yes, no, more };
 
 struct Found {
-  Match match = Match::no;
+  MarkMatch match = MarkMatch::no;
   size_t numbers_begin = 0, end = 0;  // of "[" + 1 and behind "]"
   std::vector<double> numbers;
 };
 
-Match key_at(std::string_view s, size_t& pos) {
-  Match best = Match::no;
+MarkMatch key_at(std::string_view s, size_t& pos) {
+  MarkMatch best = MarkMatch::no;
   for (std::string_view key : kKeys) {
     if (s.starts_with(key)) {
       pos = key.size();
-      return Match::yes;
+      return MarkMatch::yes;
     }
-    if (key.starts_with(s)) best = Match::more;
+    if (key.starts_with(s)) best = MarkMatch::more;
   }
   return best;
 }
@@ -38,18 +38,18 @@ Match key_at(std::string_view s, size_t& pos) {
 Found mark_at(std::string_view s) {
   Found f;
   size_t pos = 0;
-  if (f.match = key_at(s, pos); f.match != Match::yes) return f;
+  if (f.match = key_at(s, pos); f.match != MarkMatch::yes) return f;
   auto next = [&](char c) {
     pos = s.find_first_not_of(" \t\r\n", pos);
-    if (pos == std::string_view::npos) return Match::more;
-    return s[pos] == c ? (++pos, Match::yes) : Match::no;
+    if (pos == std::string_view::npos) return MarkMatch::more;
+    return s[pos] == c ? (++pos, MarkMatch::yes) : MarkMatch::no;
   };
   for (char c : {':', '['})
-    if (f.match = next(c); f.match != Match::yes) return f;
+    if (f.match = next(c); f.match != MarkMatch::yes) return f;
   f.numbers_begin = pos;
   const size_t close = s.find(']', pos);
   if (close == std::string_view::npos) {
-    f.match = s.size() < kLongest ? Match::more : Match::no;
+    f.match = s.size() < kLongest ? MarkMatch::more : MarkMatch::no;
     return f;
   }
   std::string list(s.substr(pos, close - pos));
@@ -62,7 +62,7 @@ Found mark_at(std::string_view s) {
     else if (*p) return {};
   }
   f.end = close;
-  if (f.numbers.size() != 4 && f.numbers.size() != 2) f.match = Match::no;
+  if (f.numbers.size() != 4 && f.numbers.size() != 2) f.match = MarkMatch::no;
   return f;
 }
 
@@ -81,8 +81,8 @@ std::string BoxRewriter::take(bool last) {
     pos = quote;
     const std::string_view rest = std::string_view(held_).substr(quote);
     const Found f = mark_at(rest);
-    if (f.match == Match::more && !last && rest.size() < kLongest) break;
-    if (f.match != Match::yes) {
+    if (f.match == MarkMatch::more && !last && rest.size() < kLongest) break;
+    if (f.match != MarkMatch::yes) {
       out += '"';
       ++pos;
       continue;

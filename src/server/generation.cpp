@@ -125,26 +125,26 @@ class GenerationCall : public std::enable_shared_from_this<GenerationCall> {
   }
 
   void submit(std::vector<GenerationRequest> generations) {
-    std::vector<uint64_t> ids;
-    auto cancel = [&server = server_, &ids] {
-      for (uint64_t id : ids) server.service().cancel(id);
-    };
     try {
       for (size_t i = 0; i < generations.size(); ++i)
-        ids.push_back(submit_one(std::move(generations[i]), [self = shared_from_this(), i](GenerationEvent e) {
+        ids_.push_back(submit_one(std::move(generations[i]), [self = shared_from_this(), i](GenerationEvent e) {
           self->exchange_->post([self, i, e = std::move(e)] { self->event(i, e); });
         }));
     } catch (const QueueFull& e) {
-      cancel();
+      cancel_all();
       throw overloaded(e.what(), std::max(1, int(e.retry_after_s() + 0.999)));
     } catch (...) {
-      cancel();
+      cancel_all();
       throw;
     }
     exchange_->post([self = shared_from_this()] { self->accept(); });
-    exchange_->on_abandon([&server = server_, ids] {
+    exchange_->on_abandon([&server = server_, ids = ids_] {
       for (uint64_t id : ids) server.service().cancel(id);
     });
+  }
+
+  void cancel_all() {
+    for (uint64_t id : ids_) server_.service().cancel(id);
   }
 
   uint64_t submit_one(GenerationRequest g, Service::OnEvent on_event) {
@@ -182,6 +182,7 @@ class GenerationCall : public std::enable_shared_from_this<GenerationCall> {
 
   // The client is still there, and the engine gave up: shutting down, or out of something.
   void broken(const GenerationEvent& e) {
+    cancel_all();
     ApiError fault = e.error ? to_api_error(std::make_exception_ptr(Error(e.error->kind, e.error->message))) : unavailable("the server is shutting down", 5);
     if (e.error && e.error->kind == ErrorKind::internal) spdlog::error("{}: {}", exchange_->request().id, e.error->message);
     if (transcript_.request.stream) {
@@ -215,6 +216,7 @@ class GenerationCall : public std::enable_shared_from_this<GenerationCall> {
   Transcript transcript_;
   std::unique_ptr<AnswerWriter> writer_;
   SubmitOne submit_one_;
+  std::vector<uint64_t> ids_;  // of the generations; complete before accept()
   bool accepted_ = false;
   std::vector<std::pair<size_t, GenerationEvent>> early_;
 };

@@ -98,7 +98,7 @@ void read_system(const Fields& body, ApiRequest& r) {
   if (!text.empty()) r.chat.messages.push_back({{"role", "system"}, {"content", text}});
 }
 
-void read_tools(const Fields& body, ApiRequest& r, const ParseContext& context) {
+void read_anthropic_tools(const Fields& body, ApiRequest& r, const ParseContext& context) {
   if (const Json* tools = body.array("tools"))
     for (size_t i = 0; i < tools->size(); ++i) {
       Fields tool((*tools)[i], at("tools", i));
@@ -142,7 +142,7 @@ ApiRequest parse_anthropic(const Json& json, const ParseContext& context) {
   read_max_tokens(body, {"max_tokens"}, context, r);
   read_media_options(body, r);
   read_scheduling(body, r);
-  read_tools(body, r, context);
+  read_anthropic_tools(body, r, context);
   read_guided(body, r);
   read_reasoning(body, r);
   read_thinking(body, r);

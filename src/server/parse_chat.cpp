@@ -17,7 +17,7 @@ MediaSource media_source(const Fields& part, std::string_view key, MediaSource::
   return m;
 }
 
-Json content_part(const Json& json, const std::string& path, bool media_allowed, ApiRequest& r, const ParseContext& context) {
+Json chat_part(const Json& json, const std::string& path, bool media_allowed, ApiRequest& r, const ParseContext& context) {
   Fields part(json, path);
   const std::string type = part.need_string("type");
   if (type == "text" || type == "input_text" || type == "output_text") return {{"type", "text"}, {"text", part.need_string("text")}};
@@ -41,7 +41,7 @@ Json read_content(const Fields& message, bool media_allowed, ApiRequest& r, cons
   const std::string path = message.path("content");
   if (!content->is_array()) fail_field(path, "must be a string or an array of parts, not {}", json_type(*content));
   Json parts = Json::array();
-  for (size_t i = 0; i < content->size(); ++i) parts.push_back(content_part((*content)[i], at(path, i), media_allowed, r, context));
+  for (size_t i = 0; i < content->size(); ++i) parts.push_back(chat_part((*content)[i], at(path, i), media_allowed, r, context));
   return parts;
 }
 
@@ -81,7 +81,7 @@ Json read_message(const Json& json, const std::string& path, ApiRequest& r, cons
   return out;
 }
 
-void read_tools(const Fields& body, ApiRequest& r, const ParseContext& context) {
+void read_chat_tools(const Fields& body, ApiRequest& r, const ParseContext& context) {
   if (const Json* tools = body.array("tools"))
     for (size_t i = 0; i < tools->size(); ++i) {
       const std::string path = at("tools", i);
@@ -129,7 +129,7 @@ ApiRequest parse_chat(const Json& json, const ParseContext& context) {
   read_max_tokens(body, {"max_completion_tokens", "max_tokens"}, context, r);
   read_media_options(body, r);
   read_scheduling(body, r);
-  read_tools(body, r, context);
+  read_chat_tools(body, r, context);
   if (auto format = body.object("response_format")) {
     format->need("type");
     const bool with_schema = format->json()["type"] == "json_schema";

@@ -5,7 +5,7 @@
 namespace vl8 {
 namespace {
 
-Json content_part(const Json& json, const std::string& path, ApiRequest& r, const ParseContext& context) {
+Json response_part(const Json& json, const std::string& path, ApiRequest& r, const ParseContext& context) {
   Fields part(json, path);
   part.need("type");
   const std::string type = *part.one_of("type", {"input_text", "output_text", "text", "refusal", "input_image", "input_video"});
@@ -25,7 +25,7 @@ Json content(const Fields& item, std::string_view key, ApiRequest& r, const Pars
   if (value.is_string()) return value;
   const Json& list = *item.array(key);
   Json parts = Json::array();
-  for (size_t i = 0; i < list.size(); ++i) parts.push_back(content_part(list[i], at(item.path(key), i), r, context));
+  for (size_t i = 0; i < list.size(); ++i) parts.push_back(response_part(list[i], at(item.path(key), i), r, context));
   return parts;
 }
 
@@ -81,7 +81,7 @@ void add_item(const Json& json, const std::string& path, ApiRequest& r, const Pa
   fail_field(path + ".type", "'{}' is not supported; there are message, function_call, function_call_output and reasoning", type.substr(0, 60));
 }
 
-void read_tools(const Fields& body, ApiRequest& r, const ParseContext& context) {
+void read_response_tools(const Fields& body, ApiRequest& r, const ParseContext& context) {
   if (const Json* tools = body.array("tools"))
     for (size_t i = 0; i < tools->size(); ++i) {
       Fields tool((*tools)[i], at("tools", i));
@@ -126,7 +126,7 @@ ApiRequest parse_responses(const Json& json, const ParseContext& context) {
   read_max_tokens(body, {"max_output_tokens"}, context, r);
   read_media_options(body, r);
   read_scheduling(body, r);
-  read_tools(body, r, context);
+  read_response_tools(body, r, context);
   if (auto text = body.object("text"))
     if (auto format = text->object("format")) {
       format->need("type");

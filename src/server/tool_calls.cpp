@@ -1,13 +1,13 @@
 #include "server/tool_calls.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <optional>
+
+#include "server/json_fields.h"
 
 namespace vl8 {
 namespace {
 
-using Json = nlohmann::ordered_json;
 constexpr std::string_view kOpen = "<tool_call>", kClose = "</tool_call>", kBlank = " \t\r\n";
 
 // Length of the longest end of `text` that is a proper beginning of `word`.
@@ -17,7 +17,7 @@ size_t begun(std::string_view text, std::string_view word) {
   return 0;
 }
 
-enum class Match : uint8_t { yes, no, more };
+enum class HeaderMatch : uint8_t { yes, no, more };  // of a header
 
 // Reads `{"name": "...", "arguments": {` from the beginning of a block.
 struct HeaderReader {
@@ -25,34 +25,34 @@ struct HeaderReader {
   size_t pos = 0;
 
   void blanks() { pos = std::min(text.find_first_not_of(kBlank, pos), text.size()); }
-  Match literal(std::string_view word) {
+  HeaderMatch literal(std::string_view word) {
     blanks();
     std::string_view rest = text.substr(pos);
-    if (rest.starts_with(word)) return pos += word.size(), Match::yes;
-    return word.starts_with(rest) ? Match::more : Match::no;
+    if (rest.starts_with(word)) return pos += word.size(), HeaderMatch::yes;
+    return word.starts_with(rest) ? HeaderMatch::more : HeaderMatch::no;
   }
-  Match string(std::string& out) {
+  HeaderMatch string(std::string& out) {
     blanks();
-    if (pos >= text.size()) return Match::more;
-    if (text[pos] != '"') return Match::no;
+    if (pos >= text.size()) return HeaderMatch::more;
+    if (text[pos] != '"') return HeaderMatch::no;
     size_t end = pos + 1;
     while (end < text.size() && text[end] != '"') end += text[end] == '\\' ? 2 : 1;
-    if (end >= text.size()) return Match::more;
+    if (end >= text.size()) return HeaderMatch::more;
     Json value = Json::parse(text.substr(pos, end + 1 - pos), nullptr, false);
-    if (!value.is_string()) return Match::no;
+    if (!value.is_string()) return HeaderMatch::no;
     out = value.get<std::string>();
     pos = end + 1;
-    return Match::yes;
+    return HeaderMatch::yes;
   }
   // yes: pos stands on the brace that opens the arguments.
-  Match header(std::string& name) {
+  HeaderMatch header(std::string& name) {
     for (std::string_view word : {"{", "\"name\"", ":"})
-      if (Match m = literal(word); m != Match::yes) return m;
-    if (Match m = string(name); m != Match::yes) return m;
+      if (HeaderMatch m = literal(word); m != HeaderMatch::yes) return m;
+    if (HeaderMatch m = string(name); m != HeaderMatch::yes) return m;
     for (std::string_view word : {",", "\"arguments\"", ":"})
-      if (Match m = literal(word); m != Match::yes) return m;
-    Match m = literal("{");
-    if (m == Match::yes) --pos;
+      if (HeaderMatch m = literal(word); m != HeaderMatch::yes) return m;
+    HeaderMatch m = literal("{");
+    if (m == HeaderMatch::yes) --pos;
     return m;
   }
 };
@@ -111,7 +111,7 @@ bool ToolCallParser::take_text(Out& out, bool last) {
 bool ToolCallParser::take_block(Out& out, bool last) {
   HeaderReader reader{held_};
   std::string name;
-  if (Match m = reader.header(name); m == Match::yes) {
+  if (HeaderMatch m = reader.header(name); m == HeaderMatch::yes) {
     held_.erase(0, reader.pos);
     begin_call(std::move(name), out);
     state_ = State::arguments;
