@@ -159,7 +159,12 @@ class CudaOps final : public Ops {
   std::vector<int32_t> argmax(const Tensor& logits) override {
     const int64_t rows = logits.rows();
     if (logits.dtype != DType::f32) return Ops::argmax(logits);
-    int32_t* out = static_cast<int32_t*>(take(size_t(rows) * 4));
+    if (size_t(rows) > tokens_capacity_) {  // not of an arena: a replayed step gives none of it back
+      if (tokens_) heap_.release(tokens_);
+      tokens_capacity_ = std::max<size_t>(size_t(rows), 64);
+      tokens_ = static_cast<int32_t*>(heap_.allocate(tokens_capacity_ * 4, "step"));
+    }
+    int32_t* out = tokens_;
     argmax_rows(logits.f32(), int32_t(rows), logits.cols(), out, ctx_);
     if (bounce_.bytes() < size_t(rows) * 4) bounce_ = PinnedBuffer(size_t(rows) * 4);
     check_cuda(cudaMemcpyAsync(bounce_.data(), out, size_t(rows) * 4, cudaMemcpyDeviceToHost, ctx_.stream), "download");
@@ -179,7 +184,7 @@ class CudaOps final : public Ops {
     } scope{*this};
     batch_ = &batch, kv_ = &kv;
     if (!recordable(batch)) return forward();
-    Recording& r = recordings_[batch.tokens()];
+    Recording& r = recordings_[{batch.tokens(), kv.k[0]}];
     if (!r.exec && r.seen++ < kSeenBeforeRecording) return forward();
     if (!r.exec) record(r, forward);
     check_cuda(cudaGraphLaunch(r.exec, ctx_.stream), "launch of a recorded step");
@@ -281,7 +286,7 @@ class CudaOps final : public Ops {
   void drop_recordings() {
     if (recordings_.empty()) return;
     cudaStreamSynchronize(ctx_.stream);
-    for (auto& [tokens, r] : recordings_)
+    for (auto& [key, r] : recordings_)
       if (r.exec) cudaGraphExecDestroy(r.exec);
     recordings_.clear();
   }
@@ -546,7 +551,8 @@ class CudaOps final : public Ops {
   DType act_;
   std::string name_;
   PinnedBuffer bounce_;
-  int32_t* arrived_ = nullptr;
+  int32_t *arrived_ = nullptr, *tokens_ = nullptr;
+  size_t tokens_capacity_ = 0;
 
   int at_ = -1;
   int64_t layer_index_ = -1;
@@ -557,7 +563,7 @@ class CudaOps final : public Ops {
   std::vector<std::pair<std::vector<float>, const float*>> constants_;
   std::vector<std::pair<std::vector<int32_t>, const int32_t*>> ints_;
   bool recording_ = false;
-  std::map<int64_t, Recording> recordings_;  // by tokens of the step
+  std::map<std::pair<int64_t, const void*>, Recording> recordings_;  // by tokens of the step and cache
 };
 
 }  // namespace
