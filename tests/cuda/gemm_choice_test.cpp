@@ -84,9 +84,9 @@ TEST(GemmTable, RefusesWhatItCannotTrust) {
   EXPECT_EQ(GemmTable::parse(text, "other card", 90, 132).size(), 0u);
   EXPECT_EQ(GemmTable::parse("", "card", 90, 132).size(), 0u);
   std::string head = text.substr(0, text.find('\n') + 1);
-  EXPECT_EQ(GemmTable::parse(head + "1 4096 4096 1 2 2 1 2 0 9 0 0 1 0 1\n", "card", 90, 132).size(), 0u);   // no such kernel
-  EXPECT_EQ(GemmTable::parse(head + "1 4096 4096 1 7 2 1 2 0 1 0 0 1 0 1\n", "card", 90, 132).size(), 0u);   // no such format
-  EXPECT_EQ(GemmTable::parse(head + "4096 4096 4096 1 2 2 1 2 0 1 0 0 1 0 1\n", "card", 90, 132).size(), 0u);  // gemv of 4096 rows
+  EXPECT_EQ(GemmTable::parse(head + "1 4096 4096 1 2 2 1 2 0 9 0 0 1 0 0 1\n", "card", 90, 132).size(), 0u);   // no such kernel
+  EXPECT_EQ(GemmTable::parse(head + "1 4096 4096 1 7 2 1 2 0 1 0 0 1 0 0 1\n", "card", 90, 132).size(), 0u);   // no such format
+  EXPECT_EQ(GemmTable::parse(head + "4096 4096 4096 1 2 2 1 2 0 1 0 0 1 0 0 1\n", "card", 90, 132).size(), 0u);  // gemv of 4096 rows
   EXPECT_EQ(GemmTable::parse(head + "junk\n", "card", 90, 132).size(), 0u);
 }
 

@@ -41,10 +41,12 @@ GemmContext context;
 uint64_t seed = 1;
 int failures = 0;
 double ceiling_gb = 0;
+std::string with;  // text that a label must hold
 std::string only;  // a kernel's name as describe() prints it, or empty
 int widest_cluster = 2;
 bool small = false;  // small shapes, for compute-sanitizer
 bool wanted(const std::string& label) {
+  if (label.find(with) == std::string::npos) return false;
   if (widest_cluster < 2 && label.find("cluster 2") != std::string::npos) return false;
   return only.empty() || label.find(": " + only) != std::string::npos;
 }
@@ -203,6 +205,7 @@ void check_any() {
 GemmChoice gemv() { return {GemmKernel::gemv, {}, 0}; }
 GemmChoice stream(int t) { return {GemmKernel::stream, {0, t, 1}, 0}; }
 GemmChoice tiles(int r, int n, int c, int band = 8) { return {GemmKernel::tiles, {r, n, c}, band}; }
+GemmChoice turns(int n) { return {GemmKernel::tiles, {128, n, 1, true}, 8}; }
 GemmChoice mma(int rows, int splits) { return {GemmKernel::mma, {rows, 128, 1}, 0, splits}; }
 
 void check_all() {
@@ -249,6 +252,11 @@ void check_all() {
     check_one(with(b(300, 1000, 1152), [](Shape& s) { s.y = f32; s.bias = true; }), tiles(128, n, c));
     check_one(with(b(777, 4304, 1152), [](Shape& s) { s.bias = true; s.epilogue = Epilogue::gelu_tanh; }), tiles(128, n, c));
     check_one(with(b(515, 1152, 4304), [](Shape& s) { s.bias = true; s.residual = true; }), tiles(128, n, c));
+  }
+  for (int n : {128, 136, 144, 192}) {
+    check_one(with(b(300, 1000, 1152), [](Shape& s) { s.y = f32; s.bias = true; }), turns(n));
+    check_one(with(b(5000, 4304, 1152), [](Shape& s) { s.bias = true; s.epilogue = Epilogue::gelu_tanh; }), turns(n));
+    check_one(with(b(515, 1152, 4304), [](Shape& s) { s.bias = true; s.residual = true; }), turns(n));
   }
   for (int r : {32, 128})
     for (int splits : {1, 3}) {
@@ -394,11 +402,11 @@ void bench_all() {
   bench({256, 4096, 4096}, {tiles(256, 128, 2), tiles(128, 128, 2), stream(64)}, true);
   bench({128, 24576, 4096}, {tiles(128, 128, 2), stream(64)}, true);
   for (auto [n, k] : {std::pair{3456, 1152}, {1152, 1152}, {4304, 1152}, {1152, 4304}, {4608, 4608}})
-    bench(b(4096, n, k), {tiles(128, 256, 1), tiles(128, 216, 1), tiles(128, 192, 1), tiles(128, 144, 1), tiles(128, 128, 1), tiles(128, 128, 2), tiles(128, 256, 2)}, true);
+    bench(b(4096, n, k), {tiles(128, 256, 1), tiles(128, 216, 1), tiles(128, 192, 1), tiles(128, 144, 1), tiles(128, 128, 1), tiles(128, 128, 2), tiles(128, 256, 2), turns(192), turns(144), turns(136), turns(128)}, true);
   auto gelu = [](Shape s) { s.bias = true, s.epilogue = Epilogue::gelu_tanh; return s; };
   auto residual = [](Shape s) { s.bias = s.residual = true; return s; };
-  bench(gelu(b(4096, 4304, 1152)), {tiles(128, 216, 1)}, false);
-  bench(residual(b(4096, 1152, 4304)), {tiles(128, 144, 1)}, false);
+  bench(gelu(b(4096, 4304, 1152)), {tiles(128, 216, 1), turns(136), turns(192)}, false);
+  bench(residual(b(4096, 1152, 4304)), {tiles(128, 144, 1), turns(144)}, false);
   bench(a16({16, 24576, 4096}), {mma(32, 1)}, false);
   bench(a16({16, 4096, 4096}), {mma(32, 4), mma(32, 8)}, false);
   bench(a16({4096, 24576, 4096}), {mma(128, 1)}, false);
@@ -526,10 +534,11 @@ int main(int argc, char** argv) {
     else if (!strcmp(argv[i], "tune")) do_tune = true;
     else if (!strcmp(argv[i], "profile")) do_profile = true;
     else if (!strncmp(argv[i], "seed=", 5)) seed = strtoull(argv[i] + 5, nullptr, 10);
+    else if (!strncmp(argv[i], "with=", 5)) with = argv[i] + 5;
     else if (!strcmp(argv[i], "small")) small = true;
     else if (!strcmp(argv[i], "cluster=1")) widest_cluster = 1;
     else if (!strncmp(argv[i], "only=", 5)) only = argv[i] + 5;
-    else return fprintf(stderr, "usage: gemm_bench [check] [bench] [flash] [tune] [profile] [seed=N] [only=gemv|stream|tiles|mma] [cluster=1] [small]\n"), 2;
+    else return fprintf(stderr, "usage: gemm_bench [check] [bench] [flash] [tune] [profile] [seed=N] [only=gemv|stream|tiles|mma] [with=TEXT] [cluster=1] [small]\n"), 2;
   }
   cudaDeviceProp prop;
   if (cudaGetDeviceProperties(&prop, 0) != cudaSuccess) return fprintf(stderr, "gemm_bench: no GPU here\n"), 1;

@@ -69,7 +69,9 @@ constexpr TileRow kTiles[] = {
     {Format::bf16, {128, 256, 2}, true, 1.00},  {Format::bf16, {128, 256, 1}, false, 0.97},
     {Format::bf16, {128, 216, 1}, false, 0.95}, {Format::bf16, {128, 192, 1}, false, 0.93},
     {Format::bf16, {128, 144, 1}, false, 0.88}, {Format::bf16, {128, 128, 2}, false, 0.86},
-    {Format::bf16, {128, 128, 1}, false, 0.84},
+    {Format::bf16, {128, 128, 1}, false, 0.84}, {Format::bf16, {128, 192, 1, true}, false, 0.95},
+    {Format::bf16, {128, 144, 1, true}, false, 0.91}, {Format::bf16, {128, 136, 1, true}, false, 0.90},
+    {Format::bf16, {128, 128, 1, true}, false, 0.89},
 };
 
 // Time of the product in units of one multiprocessor's outputs: whole waves of whole tiles, over the tile's rate.
@@ -166,7 +168,7 @@ std::string describe(const GemmProblem& p, const GemmChoice& c) {
   if (c.kernel == GemmKernel::mma) s += " of " + std::to_string(c.tile.rows) + " rows, " + std::to_string(c.splits) + " along k";
   if (c.kernel == GemmKernel::tiles)
     s += " " + std::to_string(c.tile.rows) + "x" + std::to_string(c.tile.columns) + " cluster " +
-         std::to_string(c.tile.cluster) + " band " + std::to_string(c.band);
+         std::to_string(c.tile.cluster) + (c.tile.turns ? " turns" : "") + " band " + std::to_string(c.band);
   return s;
 }
 
