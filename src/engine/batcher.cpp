@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
+#include <unordered_map>
 
 namespace vl8 {
 namespace {
 
-constexpr int64_t kEncodePatches = 4096;  // of one step, or one picture that is larger: bounds how long streams wait for it
+constexpr int64_t kEncodePatches = 4096;  // encoded together, or one picture that is larger
 constexpr size_t kLookups = 64;           // waiting requests that are looked up in the prefix cache a step
 
 constexpr double kSeconds[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560};
@@ -56,11 +58,13 @@ struct Batcher::Request {
       : priority(r.priority), pooled(r.pooled), deadline(r.deadline), bytes(pixel_bytes(r.prompt)), sequence(std::move(r.prompt)) {
     if (!pooled) generation.emplace(r, rules, sequence.prompt.ids);
     path.salt = std::move(r.cache_salt);
+    client = std::move(r.client);
     usage.prompt_tokens = sequence.prompt_tokens();
     for (const VisualRun& run : sequence.prompt.runs) usage.visual_tokens += run.tokens();
   }
 
   uint64_t id = 0;
+  std::string client;
   OnEvent on_event;
   int32_t priority;
   bool pooled, running = false, finished = false, looked_up = false;
@@ -71,6 +75,14 @@ struct Batcher::Request {
   std::optional<Generation> generation;
   PrefixPath path;
   GenerationUsage usage;
+};
+
+struct Batcher::EncodeJob {
+  std::string salt;
+  std::vector<VisualInput> inputs;
+  std::unique_ptr<Encoding> run;
+  int64_t patches = 0;
+  double ms = 0;
 };
 
 Batcher::Batcher(std::unique_ptr<StepModel> model, GenerationRules rules, const ServiceOptions& options, int64_t least_chunk)
@@ -145,13 +157,16 @@ std::vector<ScheduleItem> Batcher::describe() {
   std::vector<ScheduleItem> items;
   size_t lookups = 0;
   const KvPool& pool = model_->pool();
+  std::unordered_map<std::string_view, int64_t> turns;
+  const int64_t running = std::count_if(requests_.begin(), requests_.end(), [](const auto& r) { return r->running; });
   for (const auto& r : requests_) {
     const Sequence& s = r->sequence;
     ScheduleItem item{.id = r->id, .priority = r->priority, .arrival_s = seconds(start_, r->submitted), .running = r->running,
                       .prompt_tokens = s.prompt_tokens(), .tokens = int64_t(s.tokens.size()), .cached = s.cached, .pages = int64_t(s.pages.size())};
+    item.turn = turns[r->client]++;
     if (r->deadline) item.deadline_s = seconds(start_, *r->deadline);
     for (int32_t p : s.pages) item.own_pages += pool.users(p) == 1;
-    r->looked_up = !r->running && options_.prefix_cache && lookups++ < kLookups;
+    r->looked_up = !r->running && running < options_.max_running && options_.prefix_cache && lookups++ < kLookups;
     if (r->looked_up) {
       const PrefixCache::Match m = prefixes_.find(s, r->path);
       item.pages = int64_t(m.pages.size()), item.idle_pages = m.idle;
@@ -183,57 +198,94 @@ void Batcher::admit(Request& r) {
   stats_.cached_tokens += r.usage.cached_tokens;
 }
 
-// Features of visuals[i] for asking[i], computed together; the same picture of two requests once.
-void Batcher::encode_batch(std::vector<Request*>& asking, std::vector<size_t>& visuals) {
-  std::vector<const VisualInput*> inputs;
-  std::vector<size_t> input_of;
-  for (size_t i = 0; i < asking.size(); ++i) {
-    const VisualInput& v = asking[i]->sequence.prompt.visuals[visuals[i]];
-    size_t same = 0;
-    while (same < inputs.size() && !(inputs[same]->hash == v.hash)) ++same;
-    if (same == inputs.size()) inputs.push_back(&v);
-    input_of.push_back(same);
-  }
-  const Time start = SteadyClock::now();
-  try {
-    const std::vector<FeaturesPtr> features = model_->encode(inputs);
-    const double ms = seconds(start, SteadyClock::now()) * 1e3;
-    for (size_t i = 0; i < asking.size(); ++i) {
-      Request& r = *asking[i];
-      r.sequence.features[visuals[i]] = features[input_of[i]];
-      features_.add(inputs[input_of[i]]->hash, r.path.salt, features[input_of[i]]);
-      r.usage.vision_ms += ms / double(asking.size());
-      ++r.usage.visuals_encoded;
-    }
-  } catch (const std::exception& e) {
-    for (Request* r : asking) fail_request(*r, e);
-  }
-  asking.clear(), visuals.clear();
-}
-
-// Gets the features that the step needs, as far as kEncodePatches go. Work whose features are not there yet is taken out
-// of the step and comes again in the next.
-void Batcher::encode(std::vector<StepWork>& work, std::vector<Request*>& who) {
-  std::vector<Request*> asking;
-  std::vector<size_t> visuals;
-  int64_t patches = 0;
-  for (size_t i = 0; i < who.size(); ++i) {
-    Sequence& s = *work[i].sequence;
-    each_visual_in(s.prompt, s.cached, s.cached + work[i].tokens, [&](size_t v) {
-      if (s.features[v]) return;
-      const VisualInput& input = s.prompt.visuals[v];
-      if ((s.features[v] = features_.find(input.hash, who[i]->path.salt))) {
-        ++who[i]->usage.visuals_cached;
-        return;
-      }
-      if (patches > 0 && patches + input.grid.patches() > kEncodePatches) return;
-      if (!asking.empty() && asking.back() == who[i] && visuals.back() == v) return;  // another frame group of the same clip
-      patches += input.grid.patches();
-      asking.push_back(who[i]), visuals.push_back(v);
-      if (least_chunk_ > 0) encode_batch(asking, visuals);  // rows of one picture alone
+// Calls f(request, visual) for everyone who waits for a picture of the job, which it names by its place in it.
+template <typename F>
+void Batcher::each_asking(F f) {
+  for (auto& r : requests_) {
+    if (r->finished) continue;
+    const Prompt& p = r->sequence.prompt;
+    each_visual_in(p, r->sequence.cached, int64_t(p.ids.size()), [&](size_t v) {
+      if (r->sequence.features[v] || r->path.salt != encoding_->salt) return;
+      for (size_t i = 0; i < encoding_->inputs.size(); ++i)
+        if (encoding_->inputs[i].hash == p.visuals[v].hash) return f(*r, v, i);
     });
   }
-  if (!asking.empty()) encode_batch(asking, visuals);
+}
+
+// Takes pictures that this step's work lacks: of one salt, as many as kEncodePatches allow; in batch-invariant mode one.
+void Batcher::begin_encoding(const std::vector<StepWork>& work, const std::vector<Request*>& who) {
+  auto job = std::make_unique<EncodeJob>();
+  for (size_t i = 0; i < who.size(); ++i) {
+    const Sequence& s = *work[i].sequence;
+    each_visual_in(s.prompt, s.cached, s.cached + work[i].tokens, [&](size_t v) {
+      const VisualInput& input = s.prompt.visuals[v];
+      const bool full = !job->inputs.empty() && (least_chunk_ > 0 || job->salt != who[i]->path.salt || job->patches + input.grid.patches() > kEncodePatches);
+      if (s.features[v] || full) return;
+      for (const VisualInput& have : job->inputs)
+        if (have.hash == input.hash) return;
+      job->salt = who[i]->path.salt;
+      job->patches += input.grid.patches();
+      job->inputs.push_back(input);
+    });
+  }
+  if (job->inputs.empty()) return;
+  std::vector<const VisualInput*> inputs;
+  for (const VisualInput& v : job->inputs) inputs.push_back(&v);
+  encoding_ = std::move(job);
+  encoding_->run = model_->start(inputs);
+}
+
+// A few blocks while answers run, so that they are not held up longer than by a piece of a prompt; else all.
+void Batcher::advance_encoding(bool answers_run) {
+  EncodeJob& job = *encoding_;
+  int64_t blocks = job.run->blocks();
+  if (answers_run && options_.step_target_ms > 0)
+    blocks = patch_block_ms_ > 0 ? std::clamp(int64_t(options_.step_target_ms / 2 / (patch_block_ms_ * double(job.patches))), int64_t(1), blocks) : 1;
+  const Time start = SteadyClock::now();
+  const bool done = job.run->advance(blocks);
+  const double ms = seconds(start, SteadyClock::now()) * 1e3;
+  job.ms += ms;
+  if (!done) return;
+  patch_block_ms_ = job.ms / double(job.patches * job.run->blocks());
+  const std::vector<FeaturesPtr> features = job.run->take();
+  int64_t asking = 0;
+  each_asking([&](Request&, size_t, size_t) { ++asking; });
+  each_asking([&](Request& r, size_t v, size_t i) {
+    r.sequence.features[v] = features[i];
+    if (auto& slot = r.sequence.prompt.visuals[v].slot) slot->features = features[i];
+    r.usage.vision_ms += job.ms / double(asking);
+    ++r.usage.visuals_encoded;
+  });
+  for (size_t i = 0; i < features.size(); ++i) features_.add(job.inputs[i].hash, job.salt, features[i]);
+  encoding_.reset();
+}
+
+// Gets the features that the step needs. Work whose features are not there yet is taken out of the step and comes again.
+void Batcher::encode(std::vector<StepWork>& work, std::vector<Request*>& who) {
+  bool answers_run = false;
+  for (size_t i = 0; i < who.size(); ++i) {
+    Sequence& s = *work[i].sequence;
+    answers_run = answers_run || s.cached >= s.prompt_tokens();
+    each_visual_in(s.prompt, s.cached, s.cached + work[i].tokens, [&](size_t v) {
+      VisualInput& input = s.prompt.visuals[v];
+      if (s.features[v]) return;
+      if (input.slot) s.features[v] = input.slot->features;
+      if (!s.features[v]) s.features[v] = features_.find(input.hash, who[i]->path.salt);
+      if (!s.features[v]) return;
+      if (input.slot) input.slot->features = s.features[v];
+      ++who[i]->usage.visuals_cached;
+    });
+  }
+  try {
+    bool wanted = false;
+    if (encoding_) each_asking([&](Request&, size_t, size_t) { wanted = true; });
+    if (!wanted) encoding_.reset();
+    if (!encoding_) begin_encoding(work, who);
+    if (encoding_) advance_encoding(answers_run);
+  } catch (const std::exception& e) {
+    each_asking([&](Request& r, size_t, size_t) { fail_request(r, e); });
+    encoding_.reset();
+  }
   size_t kept = 0;
   for (size_t i = 0; i < who.size(); ++i) {
     bool ready = !who[i]->finished;

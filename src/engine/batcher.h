@@ -40,6 +40,7 @@ class Batcher {
 
  private:
   struct Request;
+  struct EncodeJob;
   double now_s() const;
   void end_overdue();
   std::vector<ScheduleItem> describe();
@@ -47,7 +48,10 @@ class Batcher {
   void preempt(Request& r);
   void admit(Request& r);
   void encode(std::vector<StepWork>& work, std::vector<Request*>& who);
-  void encode_batch(std::vector<Request*>& asking, std::vector<size_t>& visuals);
+  void begin_encoding(const std::vector<StepWork>& work, const std::vector<Request*>& who);
+  void advance_encoding(bool answers_run);
+  template <typename F>
+  void each_asking(F f);
   void deliver(Request& r, const StepOutput& out, int64_t& row, int64_t& hidden_row);
   void emit(Request& r, GenerationEvent e);
   void fail_request(Request& r, const std::exception& e);
@@ -62,6 +66,8 @@ class Batcher {
   VisionCache features_;
   StepBudget budget_;
   std::vector<std::unique_ptr<Request>> requests_;  // in the order of arrival
+  std::unique_ptr<EncodeJob> encoding_;  // pictures on their way through the vision tower
+  double patch_block_ms_ = 0;            // of one patch in one block of it, learned
   ServiceStats stats_;
   SteadyClock::time_point start_;
 };

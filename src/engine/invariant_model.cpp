@@ -31,12 +31,6 @@ std::vector<Pass> route(std::span<const StepWork> work) {
 
 }  // namespace
 
-std::vector<FeaturesPtr> InvariantModel::encode(std::span<const VisualInput* const> visuals) {
-  std::vector<FeaturesPtr> out;
-  for (size_t i = 0; i < visuals.size(); ++i) out.push_back(inner_->encode(visuals.subspan(i, 1))[0]);
-  return out;
-}
-
 StepOutput InvariantModel::step(std::span<const StepWork> work) {
   StepOutput all;
   std::vector<std::vector<float>> logits(work.size()), hidden(work.size());

@@ -19,7 +19,7 @@ class InvariantModel : public StepModel {
 
   explicit InvariantModel(std::unique_ptr<StepModel> inner) : inner_(std::move(inner)) {}
   KvPool& pool() override { return inner_->pool(); }
-  std::vector<FeaturesPtr> encode(std::span<const VisualInput* const> visuals) override;  // one by one
+  std::unique_ptr<Encoding> start(std::span<const VisualInput* const> visuals) override { return inner_->start(visuals); }
   StepOutput step(std::span<const StepWork> work) override;
 
  private:

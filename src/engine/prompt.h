@@ -6,17 +6,23 @@
 #include <vector>
 
 #include "media/processor.h"
-#include "model/config.h"
+#include "model/model.h"
 #include "model/positions.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace vl8 {
 
+// Where the features of a picture are kept beyond a request: filled by its maker before submit, or by the engine.
+struct FeatureSlot {
+  std::shared_ptr<const VisionFeatures> features;
+};
+
 struct VisualInput {
-  std::shared_ptr<const PatchBuffer> patches;  // [grid.patches(), features], F32
+  std::shared_ptr<const PatchBuffer> patches;  // [grid.patches(), features], F32; may be null where the slot is filled
   Grid grid;
   ContentHash hash;
+  std::shared_ptr<FeatureSlot> slot;  // or null
 };
 
 struct Prompt {
@@ -39,6 +45,10 @@ struct PromptMedia {
   std::vector<ImageInput> images;  // in the order of their placeholders
   std::vector<VideoInput> videos;
 };
+
+// Writes out each clip's placeholder as stamp, start, pad, end for every frame group. `stamps` of each clip, in order. The
+// text must be tokenised after this, because a stamp's "<" may join the letter before it.
+MarkedText expand_stamps(const MarkedText& rendered, std::span<const std::vector<std::string>> stamps, VideoDialect dialect);
 
 // Throws Error(input) where the placeholders of the rendered text do not match the media.
 Prompt build_prompt(const MarkedText& rendered, PromptMedia media, const Tokenizer& tokenizer, const ModelConfig& config,

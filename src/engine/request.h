@@ -31,6 +31,7 @@ struct GenerationRequest {
   std::optional<SteadyClock::time_point> deadline;  // not finished by then: ends with Finish::deadline and what it has
   bool ignore_end = false;           // end tokens do not end the answer
   bool pooled = false;               // no generation: the event carries the embedding of the prompt
+  std::string client;                // who asks; of equal urgency, clients take turns. Empty: all such are one client
   std::string cache_salt;            // prompts with different salts share no cache entry
 };
 // n answers to one prompt: submit n requests with seeds seed, seed + 1, ...; they share the prompt's keys and values.

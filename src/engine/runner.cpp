@@ -1,8 +1,8 @@
 #include "engine/runner.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
+#include <optional>
 
 namespace vl8 {
 
@@ -38,45 +38,75 @@ void Runner::reserve(std::span<const StepWork> work) {
   for (const StepWork& w : work) pool_.grow(w.sequence->pages, w.sequence->cached + w.tokens);
 }
 
-std::vector<FeaturesPtr> Runner::encode(std::span<const VisualInput* const> visuals) {
-  std::vector<FeaturesPtr> out;
-  if (visuals.empty()) return out;
-  const auto start = std::chrono::steady_clock::now();
-  std::vector<Grid> grids;
-  int64_t patches = 0;
-  for (const VisualInput* v : visuals) grids.push_back(v->grid), patches += v->grid.patches();
-  if (visuals.size() == 1) {
-    out.push_back(std::make_shared<VisionFeatures>(vision_forward(op_, config_.vision, weights_.vision, visuals[0]->patches->tensor(), grids)));
-  } else {
-    PatchBuffer joined(DType::f32, patches, config_.vision.patch_features());
-    char* at = static_cast<char*>(joined.data());
-    for (const VisualInput* v : visuals) {
-      const Tensor t = v->patches->tensor();
-      std::memcpy(at, t.f32(), t.bytes());
-      at += t.bytes();
+namespace {
+
+// One picture as it is, several joined to one list of patches.
+class RunnerEncoding : public Encoding {
+ public:
+  RunnerEncoding(Ops& op, const VisionConfig& c, const VisionWeights& w, std::span<const VisualInput* const> visuals)
+      : op_(op), c_(c) {
+    check(!visuals.empty(), "nothing to encode");
+    int64_t patches = 0;
+    for (const VisualInput* v : visuals) grids_.push_back(v->grid), patches += v->grid.patches();
+    Tensor input = visuals[0]->patches->tensor();
+    if (visuals.size() > 1) {
+      joined_.reset(DType::f32, patches, c.patch_features());
+      char* at = static_cast<char*>(joined_.data());
+      for (const VisualInput* v : visuals) {
+        const Tensor t = v->patches->tensor();
+        std::memcpy(at, t.f32(), t.bytes());
+        at += t.bytes();
+      }
+      input = joined_.tensor();
     }
-    const VisionFeatures all = vision_forward(op_, config_.vision, weights_.vision, joined.tensor(), grids);
+    run_.emplace(op, c, w, input, grids_);
+  }
+  int64_t blocks() const override { return c_.depth; }
+  bool advance(int64_t blocks) override { return run_->advance(blocks); }
+
+  std::vector<FeaturesPtr> take() override {
+    VisionFeatures all = run_->take();
+    std::vector<FeaturesPtr> out;
+    if (grids_.size() == 1) {
+      out.push_back(std::make_shared<VisionFeatures>(std::move(all)));
+      return out;
+    }
     int64_t row = 0;  // each picture owns its rows, so that a cache can let go of one alone
-    for (const Grid& g : grids) {
-      const int64_t end = row + g.tokens(config_.vision.merge_size);
+    for (const Grid& g : grids_) {
+      const int64_t end = row + g.tokens(c_.merge_size);
       auto part = std::make_shared<VisionFeatures>();
       part->main = op_.keep(all.main.tensor.slice_rows(row, end));
       for (const Kept& d : all.deepstack) part->deepstack.push_back(op_.keep(d.tensor.slice_rows(row, end)));
       out.push_back(std::move(part));
       row = end;
     }
+    return out;
   }
-  vision_ms_ += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-  return out;
+
+ private:
+  Ops& op_;
+  const VisionConfig& c_;
+  std::vector<Grid> grids_;
+  PatchBuffer joined_;
+  std::optional<VisionRun> run_;
+};
+
+}  // namespace
+
+std::unique_ptr<Encoding> Runner::start(std::span<const VisualInput* const> visuals) {
+  return std::make_unique<RunnerEncoding>(op_, config_.vision, weights_.vision, visuals);
 }
 
 void Runner::encode_missing(std::span<const StepWork> work) {
   for (const StepWork& w : work) {
     Sequence& s = *w.sequence;
     each_visual_in(s.prompt, s.cached, s.cached + w.tokens, [&](size_t v) {
-      if (s.features[v]) return;
       const VisualInput* input = &s.prompt.visuals[v];
-      s.features[v] = encode(std::span(&input, 1))[0];
+      if (!s.features[v] && input->slot) s.features[v] = input->slot->features;
+      if (s.features[v]) return;
+      std::unique_ptr<Encoding> encoding = start(std::span(&input, 1));
+      encoding->advance(encoding->blocks());
+      s.features[v] = encoding->take()[0];
     });
   }
 }
@@ -98,12 +128,11 @@ void add_visual_spans(const Sequence& s, int64_t begin, int64_t end, int64_t row
 
 }  // namespace
 
-StepOutput Runner::step(std::span<const StepWork> work) {
-  reserve(work);
-  encode_missing(work);
+// One forward of the text tower for work that wants the same kind of rows: the rows, end to end.
+std::vector<float> Runner::forward(std::span<const StepWork> work, bool pooled) {
   int64_t total = 0;
   for (const StepWork& w : work) total += w.tokens;
-  std::vector<int32_t> ids, positions(size_t(3 * total)), logit_rows, hidden_rows;
+  std::vector<int32_t> ids, positions(size_t(3 * total)), rows;
   std::vector<SequenceView> views;
   std::vector<VisualSpan> visual;
   for (const StepWork& w : work) {
@@ -115,20 +144,25 @@ StepOutput Runner::step(std::span<const StepWork> work) {
       for (int64_t i = begin; i < end; ++i) positions[size_t(axis * total + row + i - begin)] = position_of(s.prompt, axis, i);
     add_visual_spans(s, begin, end, row, visual);
     const bool last = end == int64_t(s.tokens.size());
-    if (w.pooled) {
-      if (last) hidden_rows.push_back(int32_t(row + w.tokens - 1));
-      continue;
-    }
     for (int64_t i = w.all_logits ? 0 : w.tokens - 1; i < w.tokens; ++i)
-      if (last || w.all_logits) logit_rows.push_back(int32_t(row + i));
+      if (last || w.all_logits) rows.push_back(int32_t(row + i));
   }
-  const BatchView batch{ids, positions.data(), views, visual, logit_rows, hidden_rows};
+  const BatchView batch{ids, positions.data(), views, visual, rows};
+  const Tensor out = text_forward(op_, config_.text, weights_, batch, cache_, pooled ? Head::hidden : Head::logits);
+  return rows.empty() ? std::vector<float>{} : op_.download(out);
+}
+
+StepOutput Runner::step(std::span<const StepWork> work) {
+  reserve(work);
+  encode_missing(work);
   StepOutput out;
-  out.vocab = config_.text.vocab_size;
-  out.width = config_.text.hidden_size;
-  const TextOutput result = text_forward(op_, config_.text, weights_, batch, cache_);
-  if (!logit_rows.empty()) out.values = op_.download(result.logits);
-  if (!hidden_rows.empty()) out.hidden = op_.download(result.hidden);
+  out.vocab = config_.text.vocab_size, out.width = config_.text.hidden_size;
+  for (bool pooled : {false, true}) {
+    std::vector<StepWork> part;
+    for (const StepWork& w : work)
+      if (w.pooled == pooled) part.push_back(w);
+    if (!part.empty()) (pooled ? out.hidden : out.values) = forward(part, pooled);
+  }
   for (const StepWork& w : work) w.sequence->cached += w.tokens;
   return out;
 }

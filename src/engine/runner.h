@@ -17,25 +17,23 @@ class Runner : public StepModel {
   using Logits = StepOutput;
 
   KvPool& pool() override { return pool_; }
-  std::vector<FeaturesPtr> encode(std::span<const VisualInput* const> visuals) override;
+  std::unique_ptr<Encoding> start(std::span<const VisualInput* const> visuals) override;
   StepOutput step(std::span<const StepWork> work) override;
   Ops& ops() { return op_; }
 
   // The sequence's pages go back to the pool; it may be run again from the start.
   void release(Sequence& sequence);
 
-  double vision_ms() const { return vision_ms_; }  // spent in the vision tower since construction
-
  private:
   void reserve(std::span<const StepWork> work);
   void encode_missing(std::span<const StepWork> work);
+  std::vector<float> forward(std::span<const StepWork> work, bool pooled);
 
   Ops& op_;
   const ModelConfig& config_;
   const ModelWeights& weights_;
   KvPool pool_;
   KvCache cache_;
-  double vision_ms_ = 0;
 };
 
 }  // namespace vl8

@@ -19,7 +19,7 @@ class Planner {
       level[i] = items[i].priority - (limits.ageing_s > 0 ? std::floor(std::max(0.0, now_s - items[i].arrival_s) / limits.ageing_s) : 0);
     std::sort(order_.begin(), order_.end(), [&](size_t a, size_t b) {
       const ScheduleItem &x = items[a], &y = items[b];
-      return std::tie(level[a], x.deadline_s, x.arrival_s, x.id) < std::tie(level[b], y.deadline_s, y.arrival_s, y.id);
+      return std::tie(level[a], x.deadline_s, x.turn, x.arrival_s, x.id) < std::tie(level[b], y.deadline_s, y.turn, y.arrival_s, y.id);
     });
     for (const ScheduleItem& item : items) running_ += item.running;
   }

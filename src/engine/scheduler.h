@@ -7,7 +7,8 @@
 //     may take the pages of less urgent requests; a waiting one only those of requests of a lower priority.
 //  3. The first waiting request that does not fit ends the plan (nobody overtakes it forever); one that waits for another
 //     to compute the same prefix is passed over.
-// Urgency: priority (lower first) less one for each ageing_s waited, then the earlier deadline, then the earlier arrival.
+// Urgency: priority (lower first) less one for each ageing_s waited, then the earlier deadline, then the client with fewer
+// requests ahead of this one, then the earlier arrival.
 // The most urgent request always makes progress, so every request ends.
 #pragma once
 #include <cstdint>
@@ -23,6 +24,7 @@ struct ScheduleItem {
   int32_t priority = 0;
   double arrival_s = 0;
   double deadline_s = std::numeric_limits<double>::infinity();
+  int64_t turn = 0;            // earlier requests of the same client that are not finished
   bool running = false;
   bool blocked = false;        // waiting for the prefix that another one is computing
   int64_t prompt_tokens = 0;

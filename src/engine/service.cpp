@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <future>
 #include <mutex>
 #include <thread>
 
@@ -30,6 +31,7 @@ struct Service::State {
   std::condition_variable work, idle;
   std::vector<Arrival> arrivals;
   std::vector<uint64_t> cancels;
+  std::vector<std::packaged_task<void()>> tasks;
   uint64_t next_id = 1;
   int64_t open = 0;           // submitted and not done
   int64_t waiting = 0;        // of these without a step so far
@@ -56,15 +58,17 @@ int64_t visual_bytes(const Prompt& p) {
 void Service::State::take_in() {
   std::vector<Arrival> came;
   std::vector<uint64_t> gone;
+  std::vector<std::packaged_task<void()>> todo;
   bool end_all;
   {
     std::unique_lock lock(mutex);
-    if (batcher->idle()) work.wait(lock, [&] { return stop || cancel_all || !arrivals.empty(); });
-    came.swap(arrivals), gone.swap(cancels);
+    if (batcher->idle()) work.wait(lock, [&] { return stop || cancel_all || !arrivals.empty() || !tasks.empty(); });
+    came.swap(arrivals), gone.swap(cancels), todo.swap(tasks);
     held_bytes += arriving_bytes, arriving_bytes = 0;
     end_all = cancel_all || stop;
     cancel_all = false;
   }
+  for (auto& task : todo) task();
   for (Arrival& a : came) batcher->add(a.id, std::move(a.request), std::move(a.on_event), a.submitted);
   for (uint64_t id : gone) batcher->cancel(id);
   if (end_all) batcher->cancel_all();
@@ -151,6 +155,19 @@ uint64_t Service::submit(GenerationRequest request, OnEvent on_event) {
 void Service::cancel(uint64_t id) {
   std::lock_guard lock(state_->mutex);
   if (state_->open > 0) state_->cancels.push_back(id);
+}
+
+void Service::run_on_engine(const std::function<void(LoadedModel&)>& f) {
+  State& s = *state_;
+  std::packaged_task<void()> task([&] { f(s.engine->model()); });
+  std::future<void> done = task.get_future();
+  {
+    std::lock_guard lock(s.mutex);
+    if (s.stop) fail(ErrorKind::cancelled, "the engine is shutting down");
+    s.tasks.push_back(std::move(task));
+  }
+  s.work.notify_all();
+  done.get();
 }
 
 ServiceStats Service::stats() const {

@@ -36,6 +36,10 @@ class Service {
   // From any thread; the request ends with Finish::cancelled within one step. An unknown or finished id is no error.
   void cancel(uint64_t id);
 
+  // Runs f on the engine thread between two steps and waits for it; what it throws is thrown here. For work that needs the
+  // model's operations outside of a request (features of gated frames). Nothing else is computed meanwhile.
+  void run_on_engine(const std::function<void(LoadedModel&)>& f);
+
   ServiceStats stats() const;
   void set_queue_limit(int64_t requests);  // from any thread, from now on
 

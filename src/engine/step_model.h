@@ -26,12 +26,21 @@ struct StepOutput {
   std::span<const float> hidden_row(int64_t r) const { return {hidden.data() + r * width, size_t(width)}; }
 };
 
+// Pictures and clips on their way through the vision tower, in pieces between which steps may be computed.
+class Encoding {
+ public:
+  virtual ~Encoding() = default;
+  virtual int64_t blocks() const = 0;            // in all
+  virtual bool advance(int64_t blocks) = 0;      // at most so many more; true when all are done
+  virtual std::vector<FeaturesPtr> take() = 0;   // once, when done
+};
+
 class StepModel {
  public:
   virtual ~StepModel() = default;
   virtual KvPool& pool() = 0;
-  // The features of pictures and clips, computed together.
-  virtual std::vector<FeaturesPtr> encode(std::span<const VisualInput* const> visuals) = 0;
+  // Begins to compute the features of pictures and clips together. Their patches must live until it is done.
+  virtual std::unique_ptr<Encoding> start(std::span<const VisualInput* const> visuals) = 0;
   // Takes pages for all of the work before anything changes: Error(resource) when the pool has too few. Features that the
   // step needs and a sequence lacks are encoded first.
   virtual StepOutput step(std::span<const StepWork> work) = 0;

@@ -19,7 +19,7 @@ void tap_rope(Ops& op, const Rope& rope) {
 
 }  // namespace
 
-TextOutput text_forward(Ops& op, const TextConfig& c, const ModelWeights& w, const BatchView& b, KvCache& kv) {
+Tensor text_forward(Ops& op, const TextConfig& c, const ModelWeights& w, const BatchView& b, KvCache& kv, Head head) {
   op.begin_step();
   Tensor x = input_embeddings(op, w, b), delta;  // residual stream [T, C] and what the last half-layer adds to it
   const Rope rope = op.mrope(b.positions, b.tokens(), c.rope);
@@ -48,14 +48,12 @@ TextOutput text_forward(Ops& op, const TextConfig& c, const ModelWeights& w, con
   }
 
   op.next_layer();
-  if (b.logit_rows.empty() && b.hidden_rows.empty() && !op.taps()) return {};
+  if (b.logit_rows.empty() && !op.taps()) return {};
   Tensor last = op.add(x, delta);
   if (op.taps()) op.tap("norm", op.rms_norm(last, w.norm, c.rms_norm_eps));
-  auto final_rows = [&](std::span<const int32_t> rows) { return op.rms_norm(op.gather_rows(last, rows), w.norm, c.rms_norm_eps); };
-  TextOutput out;
-  if (!b.logit_rows.empty()) out.logits = op.linear(final_rows(b.logit_rows), w.head);
-  if (!b.hidden_rows.empty()) out.hidden = final_rows(b.hidden_rows);
-  return out;
+  if (b.logit_rows.empty()) return {};
+  Tensor h = op.rms_norm(op.gather_rows(last, b.logit_rows), w.norm, c.rms_norm_eps);
+  return head == Head::hidden ? h : op.linear(h, w.head);
 }
 
 }  // namespace vl8

@@ -30,8 +30,7 @@ struct BatchView {
   const int32_t* positions = nullptr;  // [3, T]: rotary positions on the axes T, H, W (spec 7.2)
   std::span<const SequenceView> sequences;
   std::span<const VisualSpan> visual;
-  std::span<const int32_t> logit_rows;   // rows of T whose logits are wanted
-  std::span<const int32_t> hidden_rows;  // rows of T whose final hidden state is wanted (embeddings)
+  std::span<const int32_t> logit_rows;  // rows of T whose logits are wanted
   int64_t tokens() const { return int64_t(token_ids.size()); }
 };
 

@@ -230,6 +230,48 @@ TEST(Batcher, AFailedStepFailsItsRequestsAndNoOthers) {
   EXPECT_EQ(b.out[c].tokens, testing::true_answer(p, 5));
 }
 
+TEST(Batcher, APictureThatFailsEndsItsRequestAlone) {
+  Bench b(50, 8);
+  b.model->fail_encoding_in = 1;
+  const uint64_t bad = b.add(picture(10, 1, 10), 5), good = b.add(text(10, 1), 5);
+  b.run();
+  EXPECT_EQ(b.out[bad].last.finish, Finish::error);
+  EXPECT_EQ(b.out[bad].last.error->message, "the picture is too large");
+  EXPECT_EQ(b.out[good].tokens, testing::true_answer(text(10, 1), 5));
+  b.expect_all_pages_free();
+}
+
+// The tower runs a block at a time while a stream answers, and the stream gets a token each step.
+TEST(Batcher, APictureDoesNotStopAStream) {
+  Bench b(100, 8);
+  GenerationRequest r;
+  r.prompt = text(8, 1), r.max_tokens = 60, r.ignore_end = true;
+  const uint64_t stream = b.add(std::move(r));
+  b.batcher->step();
+  const uint64_t with_picture = b.add(picture(4, 1, 4), 2);
+  for (int i = 0; i < 3; ++i) {
+    const size_t before = b.out[stream].tokens.size();
+    EXPECT_EQ(b.model->encoded, 0);
+    b.batcher->step();
+    ASSERT_EQ(b.out[stream].tokens.size(), before + 1);
+  }
+  EXPECT_EQ(b.model->encoded, 1);
+  b.batcher->cancel(with_picture);
+  b.run();
+}
+
+TEST(Batcher, AFeatureSlotIsFilledAndUsed) {
+  Bench b(100, 8);
+  Prompt p = picture(4, 1, 4);
+  p.visuals[0].slot = std::make_shared<FeatureSlot>();
+  b.add(p, 2, "one");
+  b.run();
+  ASSERT_TRUE(p.visuals[0].slot->features);
+  b.add(p, 2, "two");  // another salt: nothing comes from the caches
+  b.run();
+  EXPECT_EQ(b.model->encoded, 1);
+}
+
 TEST(Batcher, PooledPromptsGiveAVectorOfLengthOne) {
   Bench b(50, 8);
   GenerationRequest r;

@@ -55,17 +55,35 @@ class FakeModel : public StepModel {
   FakeModel(int64_t pages, int64_t page_tokens) : pool_(pages, page_tokens), keys_(size_t(pages * page_tokens)) {}
   KvPool& pool() override { return pool_; }
 
-  std::vector<FeaturesPtr> encode(std::span<const VisualInput* const> visuals) override {
-    std::vector<FeaturesPtr> out;
-    for (const VisualInput* v : visuals) {
-      ++encoded;
-      auto owner = std::make_shared<std::vector<float>>(std::max<size_t>(4, size_t(v->grid.tokens(2))));
-      std::memcpy(owner->data(), &v->hash, sizeof v->hash);
-      auto f = std::make_shared<VisionFeatures>();
-      f->main = {{owner->data(), DType::f32, {int64_t(owner->size()), 1}}, owner};
-      out.push_back(f);
+  // Three blocks; a picture is counted when it is done.
+  struct FakeEncoding : Encoding {
+    FakeModel* model;
+    std::vector<VisualInput> visuals;
+    int64_t done = 0;
+    int64_t blocks() const override { return 3; }
+    bool advance(int64_t blocks) override {
+      if (model->fail_encoding_in > 0 && --model->fail_encoding_in == 0) fail(ErrorKind::resource, "the picture is too large");
+      EXPECT_LT(done, 3);
+      return (done += blocks) >= 3;
     }
-    return out;
+    std::vector<FeaturesPtr> take() override {
+      std::vector<FeaturesPtr> out;
+      for (const VisualInput& v : visuals) {
+        ++model->encoded;
+        auto owner = std::make_shared<std::vector<float>>(std::max<size_t>(4, size_t(v.grid.tokens(2))));
+        std::memcpy(owner->data(), &v.hash, sizeof v.hash);
+        auto f = std::make_shared<VisionFeatures>();
+        f->main = {{owner->data(), DType::f32, {int64_t(owner->size()), 1}}, owner};
+        out.push_back(f);
+      }
+      return out;
+    }
+  };
+  std::unique_ptr<Encoding> start(std::span<const VisualInput* const> visuals) override {
+    auto e = std::make_unique<FakeEncoding>();
+    e->model = this;
+    for (const VisualInput* v : visuals) e->visuals.push_back(*v);
+    return e;
   }
 
   StepOutput step(std::span<const StepWork> work) override {
@@ -84,7 +102,7 @@ class FakeModel : public StepModel {
     return out;
   }
 
-  int64_t encoded = 0, steps = 0, rows = 0, fail_in = 0;
+  int64_t encoded = 0, steps = 0, rows = 0, fail_in = 0, fail_encoding_in = 0;
 
  private:
   uint64_t& key(const Sequence& s, int64_t i) {

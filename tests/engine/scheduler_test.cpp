@@ -56,6 +56,12 @@ TEST(Scheduler, PriorityAgeingDeadline) {
   EXPECT_EQ(plan_step(items, limits(100, 40), 2).admit, std::vector<size_t>{1});
 }
 
+TEST(Scheduler, ClientsTakeTurns) {
+  std::vector<ScheduleItem> items{waiting(1, 40), waiting(2, 40), waiting(3, 40)};
+  items[1].turn = 1;  // the second of the client that also sent the first
+  EXPECT_EQ(plan_step(items, limits(100, 80), 5).admit, (std::vector<size_t>{0, 2}));
+}
+
 TEST(Scheduler, NobodyOvertakesOneThatDoesNotFit) {
   std::vector<ScheduleItem> items{answering(1, 20, 2), waiting(2, 400), waiting(3, 16)};
   StepPlan p = plan_step(items, limits(10), 5);
