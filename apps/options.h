@@ -20,6 +20,7 @@ struct ModelOptions {
   std::string model;
   std::string precision = "bf16", backend = "cpu", isa;
   int threads = 0;
+  bool batch_invariant = false;
   void add_to(CLI::App& app);
   std::filesystem::path folder() const;
   EngineOptions engine() const;

@@ -15,11 +15,15 @@ namespace vl8::cpu {
 namespace {
 constexpr MatrixKernels kDotKernels = {2,
                                        1,
+                                       kTaskRows,
+                                       kTaskGroups,
+                                       kPanelBytes,
                                        pack_tokens<DotCore>,
                                        multiply<DotCore>,
                                        kGemvBf16Block,
                                        gemv_bf16_pack,
                                        gemv<DotRow>,
+                                       kFlashGroups * 16,
                                        flash_bytes<DotCore>,
                                        flash<DotCore>,
                                        kGemvTokens};

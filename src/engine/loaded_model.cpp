@@ -9,7 +9,7 @@
 namespace vl8 {
 
 std::unique_ptr<Ops> make_ops(const EngineOptions& o) {
-  if (o.backend == "cpu") return make_cpu_ops(o.precision, o.threads);
+  if (o.backend == "cpu") return make_cpu_ops(o.precision, o.threads, "", o.batch_invariant);
   if (o.backend == "reference") return std::make_unique<RefOps>(o.precision);
   fail_usage("unknown backend '{}'; this build has: cpu, reference", o.backend);
 }

@@ -44,6 +44,14 @@ Tensor MeterOps::do_linear(const Tensor& x, const Linear& w, Activation act, con
   double flops = 2.0 * double(x.rows()) * double(w.weight.n) * double(w.weight.k);
   return timed(Verb::linear, flops, weight_bytes(w.weight), 0, [&] { return ForwardOps::do_linear(x, w, act, residual); });
 }
+Tensor MeterOps::do_gated_linear(const Tensor& x, const Linear& w) {
+  double flops = 2.0 * double(x.rows()) * double(w.weight.n) * double(w.weight.k);
+  return timed(Verb::linear, flops, weight_bytes(w.weight), 0, [&] { return ForwardOps::do_gated_linear(x, w); });
+}
+Tensor MeterOps::do_patch_embed(const Tensor& patches, const Linear& w, int64_t channels) {
+  double flops = 2.0 * double(patches.rows()) * double(w.weight.n) * double(w.weight.k);
+  return timed(Verb::linear, flops, weight_bytes(w.weight), 0, [&] { return ForwardOps::do_patch_embed(patches, w, channels); });
+}
 Tensor MeterOps::do_embed(const Weight& table, std::span<const int32_t> ids) {
   double bytes = double(ids.size()) * double(table.parts[0].row_bytes(table.k));
   return timed(Verb::embed, 0, bytes, 0, [&] { return ForwardOps::do_embed(table, ids); });

@@ -25,6 +25,8 @@ class MeterOps : public ForwardOps {
 
  protected:
   Tensor do_linear(const Tensor& x, const Linear& w, Activation act, const Tensor* residual) override;
+  Tensor do_patch_embed(const Tensor& patches, const Linear& w, int64_t channels) override;
+  Tensor do_gated_linear(const Tensor& x, const Linear& w) override;
   Tensor do_embed(const Weight& table, std::span<const int32_t> ids) override;
   Normed do_rms_norm(const Tensor& x, const Tensor* delta, const Tensor& weight, float eps) override;
   Tensor do_add(const Tensor& x, const Tensor& y) override;

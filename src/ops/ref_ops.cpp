@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "ops/fake_quant.h"
+#include "ops/rotary.h"
 #include "ops/weight_row.h"
 
 namespace vl8 {
@@ -132,7 +133,7 @@ std::vector<float> mrope_inverse_frequencies(const RopeConfig& c, float* attenti
   const int64_t half = c.head_dim / 2;
   std::vector<float> f(static_cast<size_t>(half));
   *attention_factor = 1;
-  for (int64_t i = 0; i < half; ++i) f[size_t(i)] = float(1.0 / std::pow(c.theta, double(2 * i) / double(c.head_dim)));
+  for (int64_t i = 0; i < half; ++i) f[size_t(i)] = rotary_frequency(c.theta, 2 * i, c.head_dim);
   if (c.yarn_factor <= 1) return f;
   auto turns_dim = [&](double turns) {  // the pair that makes `turns` turns over the original context
     return double(c.head_dim) * std::log(double(c.yarn_original_positions) / (turns * 2 * std::numbers::pi)) /
@@ -157,8 +158,9 @@ Rope RefOps::do_mrope(const int32_t* positions, int64_t tokens, const RopeConfig
   for (int64_t t = 0; t < tokens; ++t)
     for (int64_t i = 0; i < half; ++i) {
       float angle = freq[size_t(i)] * float(positions[mrope_axis(i, config.section) * tokens + t]);
-      r.cos.f32()[t * half + i] = std::cos(angle) * factor;
-      r.sin.f32()[t * half + i] = std::sin(angle) * factor;
+      float *cos = r.cos.f32() + t * half + i, *sin = r.sin.f32() + t * half + i;
+      rotary_turn(angle, cos, sin);
+      *cos *= factor, *sin *= factor;
     }
   return r;
 }
@@ -307,10 +309,9 @@ Rope RefOps::do_vision_rope(std::span<const Grid> grids, int64_t head_dim, int64
   Rope r{f32({n, half}), f32({n, half})};
   each_patch(grids, merge, [&](int64_t row, int64_t y, int64_t x, const Grid&) {
     for (int64_t i = 0; i < half; ++i) {
-      float freq = float(1.0 / std::pow(10000.0, double(2 * (i % quarter)) / double(half)));
+      float freq = rotary_frequency(10000.0, 2 * (i % quarter), half);
       float angle = float(i < quarter ? y : x) * freq;
-      r.cos.f32()[row * half + i] = std::cos(angle);
-      r.sin.f32()[row * half + i] = std::sin(angle);
+      rotary_turn(angle, r.cos.f32() + row * half + i, r.sin.f32() + row * half + i);
     }
   });
   return r;

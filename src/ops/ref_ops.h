@@ -16,6 +16,7 @@ class RefOps : public Ops {
   Kept keep(const Tensor& activation) override;
   Precision precision() const override { return precision_; }
   std::string_view name() const override { return "reference"; }
+  bool batch_invariant() const override { return true; }
   void prepare(Weight&) override {}
   KvCache make_kv_cache(int64_t layers, int64_t kv_heads, int64_t head_dim, int64_t page_tokens, int64_t pages) override;
   void free_kv_cache(KvCache& cache) override;
