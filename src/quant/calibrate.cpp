@@ -69,6 +69,8 @@ class CalibratingOps final : public ForwardOps {
     return ForwardOps::do_linear(x, encoded.linear, act, residual);
   }
 
+  Tensor do_gated_linear(const Tensor& x, const Linear& w) override { return inner_.silu_mul(do_linear(x, w, Activation::none, nullptr)); }
+
   Tensor do_attention(const QkvHeads& qkv, KvCache& cache, int64_t layer, const BatchView& batch) override {
     auto most = [](const Tensor& t, std::vector<float>& out) {
       const float* p = t.f32();

@@ -26,7 +26,7 @@ std::vector<uint16_t> as_bf16(const std::vector<float>& values) {
 MatrixWriter::MatrixWriter(const Checkpoint& checkpoint, const QuantPlan& plan, CheckpointWriter& writer, Journal& journal,
                            ThreadPool& pool, ScaleRule rule, std::function<bool()> cancelled, bool show_progress)
     : checkpoint_(checkpoint), plan_(plan), writer_(writer), journal_(journal), pool_(pool), rule_(rule),
-      cancelled_(std::move(cancelled)), progress_("quantising", int64_t(plan.source_bytes), "B", show_progress) {
+      cancelled_(std::move(cancelled)), progress_("quantising", int64_t(plan.source_bytes), "B", show_progress), counted_(plan.matrices.size()) {
   for (const auto& [job, entry] : journal.jobs())
     for (const WrittenPiece& p : entry.pieces) writer_.skip(p.tensor, p.offset, p.bytes);
 }
@@ -195,10 +195,12 @@ void MatrixWriter::put_constants(const MatrixJob& job, FinishedJob& entry) {
 void MatrixWriter::write_matrix(size_t index, const InputKnowledge& known, EncodedMatrix* keep) {
   const MatrixJob& job = plan_.matrices[index];
   if (journal_.find(index)) {
-    progress_.advance(job.rows * job.k * int64_t(dtype_bytes(job.source->dtype)));
+    if (!counted_[index]) progress_.advance(job.rows * job.k * int64_t(dtype_bytes(job.source->dtype)));
+    counted_[index] = true;
     if (keep) read_matrix(index, *keep);
     return;
   }
+  counted_[index] = true;
   FinishedJob entry;
   entry.input_scale = known.input_scale;
   EncodedMatrix own, *out = keep ? keep : known.output_sqnr_db ? &own : nullptr;

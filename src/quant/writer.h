@@ -63,6 +63,7 @@ class MatrixWriter {
   ScaleRule rule_;
   std::function<bool()> cancelled_;
   mutable Progress progress_;
+  std::vector<bool> counted_;  // matrices in the progress line: calibration meets them before the streaming pass does
   std::mutex mutex_;
 };
 

@@ -99,26 +99,20 @@ float plain_code(DType type, float w, float s) {
   return std::copysign(best, y) * s;
 }
 
-// The rows of a matrix as the recipe's format with the rule `max` must hold them.
-void expect_plain(const std::string& name, const Weight& made, const Weight& source) {
-  const WeightPart& p = made.parts[0];
-  const std::vector<float> w = all_rows(source), q = all_rows(made);
-  if (p.scale_kind == ScaleKind::none) {
-    EXPECT_EQ(w, q) << name;
-    return;
-  }
-  auto largest = [&](int64_t row0, int64_t row1, int64_t c0, int64_t c1) {
+// Rows row0.. of a matrix, which are one part of what was made, as the format with the rule `max` must hold them.
+void expect_plain_part(const std::string& name, const WeightPart& p, int64_t row0, int64_t k, const std::vector<float>& w, const std::vector<float>& q) {
+  auto largest = [&](int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
     float most = 0;
-    for (int64_t r = row0; r < row1; ++r)
-      for (int64_t c = c0; c < c1; ++c) most = std::max(most, std::fabs(w[size_t(r * made.k + c)]));
+    for (int64_t r = r0; r < r1; ++r)
+      for (int64_t c = c0; c < c1; ++c) most = std::max(most, std::fabs(w[size_t(r * k + c)]));
     return most;
   };
   const float top = p.dtype == DType::e4m3 ? 448.0f : p.dtype == DType::e5m2 ? 57344.0f : p.dtype == DType::i8 ? 127.0f : p.dtype == DType::i4 ? 7.5f : 6.0f;
-  const int64_t height = p.scale_kind == ScaleKind::block ? 128 : p.scale_kind == ScaleKind::tensor ? made.n : 1;
-  const int64_t width = p.scale_kind == ScaleKind::block ? 128 : p.scale_kind == ScaleKind::group ? p.block_cols : made.k;
-  for (int64_t r0 = 0; r0 < p.rows; r0 += height)
-    for (int64_t c0 = 0; c0 < made.k; c0 += width) {
-      const int64_t r1 = std::min(r0 + height, p.rows), c1 = std::min(c0 + width, made.k);
+  const int64_t height = p.scale_kind == ScaleKind::block ? 128 : p.scale_kind == ScaleKind::tensor ? p.rows : 1;
+  const int64_t width = p.scale_kind == ScaleKind::block ? 128 : p.scale_kind == ScaleKind::group ? p.block_cols : k;
+  for (int64_t r0 = row0; r0 < row0 + p.rows; r0 += height)
+    for (int64_t c0 = 0; c0 < k; c0 += width) {
+      const int64_t r1 = std::min(r0 + height, row0 + p.rows), c1 = std::min(c0 + width, k);
       float s = largest(r0, r1, c0, c1) / top;
       if (p.scale_kind == ScaleKind::tensor) {
         EXPECT_GE(p.scale[0], s) << name << ": nothing is clamped";
@@ -129,10 +123,24 @@ void expect_plain(const std::string& name, const Weight& made, const Weight& sou
       if (s == 0) s = 1;
       for (int64_t r = r0; r < r1; ++r)
         for (int64_t c = c0; c < c1; ++c) {
-          const float want = plain_code(p.dtype, w[size_t(r * made.k + c)], s);
-          ASSERT_EQ(q[size_t(r * made.k + c)], want) << name << " [" << r << ", " << c << "] of " << w[size_t(r * made.k + c)] << " under " << s;
+          const float want = plain_code(p.dtype, w[size_t(r * k + c)], s);
+          ASSERT_EQ(q[size_t(r * k + c)], want) << name << " [" << r << ", " << c << "] of " << w[size_t(r * k + c)] << " under " << s;
         }
     }
+}
+
+void expect_plain(const std::string& name, const Weight& made, const Weight& source) {
+  const std::vector<float> w = all_rows(source), q = all_rows(made);
+  if (made.parts[0].scale_kind == ScaleKind::none) {
+    EXPECT_EQ(w, q) << name;
+    return;
+  }
+  int64_t row = 0;
+  for (const WeightPart& p : made.parts) {
+    expect_plain_part(name, p, row, made.k, w, q);
+    row += p.rows;
+  }
+  EXPECT_EQ(row, made.n);
 }
 
 std::vector<float> logits_of(const fs::path& folder, const std::string& backend, Precision precision) {
