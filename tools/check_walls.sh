@@ -10,8 +10,9 @@ declare -A may=(
   [model]="core ops model"
   [text]="core text"
   [media]="core media"
+  [grammar]="core text grammar"
   [io]="core ops model io"
-  [engine]="core ops model text media io engine cpu"
+  [engine]="core ops model text media io grammar engine cpu"
   [quant]="core ops model io quant"
 )
 bad=0
