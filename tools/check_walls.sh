@@ -7,6 +7,7 @@ declare -A may=(
   [core]="core"
   [ops]="core ops"
   [cpu]="core ops cpu"
+  [cuda]="core ops cuda"
   [model]="core ops model"
   [text]="core text"
   [media]="core media"
@@ -26,7 +27,7 @@ while IFS=: read -r file line include; do
     echo "$file:$line: $room may not include $target/ (it may include: $allowed)"
     bad=1
   fi
-done < <(grep -rnE '^#include "' src --include='*.h' --include='*.cpp' --include='*.inl')
+done < <(grep -rnE '^#include "' src --include='*.h' --include='*.cpp' --include='*.inl' --include='*.cu' --include='*.cuh')
 # Only the file that makes backends may name one.
 if grep -rlE '#include "cpu/' src/engine | grep -v 'src/engine/loaded_model.cpp'; then
   echo "only src/engine/loaded_model.cpp may know which backends there are"

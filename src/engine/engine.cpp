@@ -24,7 +24,7 @@ PromptMedia preprocess(const ChatRequest& request, const ProcessorConfig& proces
 }  // namespace
 
 std::string_view finish_name(Finish finish) {
-  constexpr std::string_view kNames[] = {"stop", "length", "cancelled"};
+  constexpr std::string_view kNames[] = {"stop", "length", "cancelled", "deadline", "error"};
   return kNames[size_t(finish)];
 }
 
@@ -47,19 +47,26 @@ std::unique_ptr<Engine> Engine::load(const std::filesystem::path& folder, const 
 }
 
 // The arithmetic of a request that cannot fit is part of its refusal.
-void Engine::check_fits(int64_t prompt_tokens, int64_t max_tokens) const {
+void Engine::check_context(int64_t prompt_tokens, int64_t max_tokens) const {
   const int64_t total = prompt_tokens + max_tokens;
-  if (total > max_context())
-    fail_usage("the prompt has {} tokens and the answer may have {}: together {}, but this model's context is {}. Use smaller "
-               "pictures (--max-pixels), fewer of them, or --max-tokens {}",
-               prompt_tokens, max_tokens, total, max_context(), std::max<int64_t>(0, max_context() - prompt_tokens));
-  const int64_t per_token = config().kv_bytes_per_token(options_.precision == Precision::bf16 ? DType::bf16 : DType::f32);
-  const int64_t available = int64_t(available_memory_bytes());
-  if (available > 0 && total * per_token > available)
+  if (total <= max_context()) return;
+  const RopeConfig& rope = config().text.rope;
+  const std::string how = rope.yarn_factor > 1 ? fmt::format(" (YaRN: {} x {} positions)", rope.yarn_factor, rope.yarn_original_positions) : "";
+  fail_usage("the prompt has {} tokens and the answer may have {}: together {}, but this model's context is {}{}. Use smaller "
+             "pictures (max_pixels), fewer of them, or max_tokens {}",
+             prompt_tokens, max_tokens, total, max_context(), how, std::max<int64_t>(0, max_context() - prompt_tokens));
+}
+
+int64_t Engine::kv_bytes_per_token() const {
+  return config().kv_bytes_per_token(options_.precision == Precision::bf16 ? DType::bf16 : DType::f32);
+}
+
+void Engine::check_memory(int64_t tokens) const {
+  const int64_t bytes = tokens * kv_bytes_per_token(), available = int64_t(available_memory_bytes());
+  if (available > 0 && bytes > available)
     fail(ErrorKind::resource,
-         "{} tokens (prompt {}, answer up to {}) need {} MB for keys and values ({} bytes a token), but only {} MB of memory are "
-         "available",
-         total, prompt_tokens, max_tokens, total * per_token >> 20, per_token, available >> 20);
+         "{} tokens (prompt and answer) need {} MB for keys and values ({} bytes a token), but only {} MB of memory are available",
+         tokens, bytes >> 20, kv_bytes_per_token(), available >> 20);
 }
 
 int64_t Engine::answer_budget(int64_t prompt_tokens, int64_t asked) const {
@@ -67,29 +74,45 @@ int64_t Engine::answer_budget(int64_t prompt_tokens, int64_t asked) const {
   return std::clamp<int64_t>(max_context() - prompt_tokens, 1, 4096);
 }
 
-Answer Engine::chat(const ChatRequest& request, const OnDelta& on_delta) {
+std::vector<int32_t> Engine::tokenize(std::string_view text, bool special) const {
+  return tokenizer_->encode(text, special ? Special::recognise : Special::literal);
+}
+
+std::string Engine::detokenize(std::span<const int32_t> ids, bool skip_special) const { return tokenizer_->decode(ids, skip_special); }
+
+Prompt Engine::prompt_from_text(std::string_view text, bool special) const {
+  return prompt_from_ids(tokenize(text, special), {}, {}, config());
+}
+
+PreparedChat Engine::prepare(const ChatRequest& request) const {
   auto start = Clock::now();
+  PreparedChat chat;
   MarkedText rendered = template_->render(request.messages, request.tools, request.template_options);
   PromptMedia media = preprocess(request, processor_);
-  double pixels_ms = ms_since(start);
-  Answer shape;
-  for (const ImageInput& i : media.images) shape.image_sizes.push_back(i.original), shape.resized_sizes.push_back(i.resized);
-  for (const VideoInput& v : media.videos) shape.timestamps.push_back(v.timestamps);
+  for (const ImageInput& i : media.images) chat.image_sizes.push_back(i.original), chat.resized_sizes.push_back(i.resized);
+  for (const VideoInput& v : media.videos) chat.timestamps.push_back(v.timestamps);
+  chat.starts_thinking = rendered.view().ends_with("<think>\n");
+  chat.prompt = build_prompt(rendered, std::move(media), *tokenizer_, config(), request.dialect);
+  chat.pixels_ms = ms_since(start);
+  return chat;
+}
 
-  Sequence sequence(build_prompt(rendered, std::move(media), *tokenizer_, config(), request.dialect));
-  const bool thinking = rendered.view().ends_with("<think>\n");
-  Answer answer = generate(sequence, request, thinking, on_delta);
-  answer.image_sizes = std::move(shape.image_sizes);
-  answer.resized_sizes = std::move(shape.resized_sizes);
-  answer.timestamps = std::move(shape.timestamps);
-  answer.times.pixels_ms = pixels_ms;
-  answer.times.first_token_ms += pixels_ms;
+Answer Engine::chat(const ChatRequest& request, const OnDelta& on_delta) {
+  PreparedChat chat = prepare(request);
+  Sequence sequence(std::move(chat.prompt));
+  Answer answer = generate(sequence, request, chat.starts_thinking, on_delta);
+  answer.image_sizes = std::move(chat.image_sizes);
+  answer.resized_sizes = std::move(chat.resized_sizes);
+  answer.timestamps = std::move(chat.timestamps);
+  answer.times.pixels_ms = chat.pixels_ms;
+  answer.times.first_token_ms += chat.pixels_ms;
   return answer;
 }
 
 Answer Engine::generate(Sequence& s, const ChatRequest& request, bool thinking, const OnDelta& on_delta) {
   const int64_t budget = answer_budget(s.prompt_tokens(), request.max_tokens);
-  check_fits(s.prompt_tokens(), budget);
+  check_context(s.prompt_tokens(), budget);
+  check_memory(s.prompt_tokens() + budget);
   Runner runner(*model_.ops, model_.config, model_.weights, (s.prompt_tokens() + budget + options_.page_tokens - 1) / options_.page_tokens,
                 options_.page_tokens);
   Sampler sampler(request.sampling, s.prompt.ids);

@@ -4,20 +4,24 @@
 //   ChatRequest request;  request.messages = ...;  request.images.push_back(read_file("photo.jpg"));
 //   Answer answer = engine->chat(request, [](const AnswerDelta& d) { std::cout << d.text; return true; });
 //
-// One thread at a time may use an Engine. Errors are Error (core/error.h).
+// prepare(), tokenize(), detokenize() and the other const members may be called from any number of threads at once; chat()
+// by one thread at a time, and not while a Service owns the engine. Errors are Error (core/error.h).
 #pragma once
 #include <filesystem>
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/answer.h"
 #include "engine/generation_config.h"
 #include "engine/loaded_model.h"
 #include "engine/prompt.h"
+#include "engine/request.h"
 #include "engine/runner.h"
 #include "engine/sampler.h"
 
@@ -43,8 +47,14 @@ struct ChatRequest {
   bool ignore_end = false;
 };
 
-enum class Finish : uint8_t { stop, length, cancelled };
-std::string_view finish_name(Finish finish);
+// A conversation ready for the engine: what a worker thread makes of a ChatRequest.
+struct PreparedChat {
+  Prompt prompt;
+  bool starts_thinking = false;                  // the template left `<think>` open
+  std::vector<Size> image_sizes, resized_sizes;  // of request.images
+  std::vector<std::vector<double>> timestamps;   // of request.videos, seconds of each frame group
+  double pixels_ms = 0;
+};
 
 struct AnswerTimes {
   double pixels_ms = 0, vision_ms = 0, prefill_ms = 0, first_token_ms = 0, decode_ms = 0;  // prefill excludes vision
@@ -78,14 +88,29 @@ class Engine {
   // Most tokens of prompt and answer together.
   int64_t max_context() const { return model_.config.text.context_limit(); }
 
+  // Template, tokens, pixels. Throws Error(input) where messages, media and placeholders do not fit together.
+  PreparedChat prepare(const ChatRequest& request) const;
+
+  std::vector<int32_t> tokenize(std::string_view text, bool special = true) const;  // special: `<|im_end|>` becomes its id
+  std::string detokenize(std::span<const int32_t> ids, bool skip_special = false) const;
+
+  // A prompt of text alone, without a template (completions, embeddings of text).
+  Prompt prompt_from_text(std::string_view text, bool special = true) const;
+
+  // Throws Error(usage) with the arithmetic where prompt and answer exceed the model's context.
+  void check_context(int64_t prompt_tokens, int64_t max_tokens) const;
+  // max_tokens of a request that asks for `asked` (0: what the context leaves, at most 4096).
+  int64_t answer_budget(int64_t prompt_tokens, int64_t asked) const;
+  int64_t kv_bytes_per_token() const;
+  const EngineOptions& options() const { return options_; }
+
   // on_delta gets each new piece of text and returns false to stop (Finish::cancelled).
   using OnDelta = std::function<bool(const AnswerDelta&)>;
   Answer chat(const ChatRequest& request, const OnDelta& on_delta);
 
  private:
   Engine() = default;
-  void check_fits(int64_t prompt_tokens, int64_t max_tokens) const;
-  int64_t answer_budget(int64_t prompt_tokens, int64_t asked) const;
+  void check_memory(int64_t tokens) const;
   Answer generate(Sequence& sequence, const ChatRequest& request, bool thinking, const OnDelta& on_delta);
 
   EngineOptions options_;
