@@ -9,13 +9,16 @@ CommandBody setup_dump_pixels(CLI::App& app, std::shared_ptr<DumpPixelsArguments
   app.add_option("-m,--model", a->model,
                  "model folder (no weights needed; default: VL8_MODEL, else the bundled model)");
   app.add_option("--out", a->out, "safetensors file to write: pixel_values, image_grid_thw, ...")->required();
-  app.add_option("-v,--video", a->video, "folder of frames, in the order of their names");
+  app.add_option("-v,--video", a->video, "video file, or folder of frames in the order of their names");
   app.add_option("--source-fps", a->source_fps,
-                 "frames per second at which the folder was filled (default: 24)")
+                 "frames per second of the source (default: the file's own; 24 for a folder)")
       ->check(CLI::PositiveNumber);
   app.add_option("--fps", a->fps, "frames to take per second of the clip")->check(CLI::PositiveNumber);
   app.add_option("--num-frames", a->num_frames, "frames to take in all; wins over --fps")
       ->check(CLI::PositiveNumber);
+  app.add_option("--max-frames", a->max_frames, "at most this many frames, whatever --fps and --num-frames say")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--clip", a->clip, "only this part, in seconds: 40-50, or 45 for 43-47");
   app.add_option("--min-pixels", a->min_pixels, "enlarge smaller pictures to this many pixels")
       ->check(CLI::PositiveNumber);
   app.add_option("--max-pixels", a->max_pixels, "shrink larger pictures to this many pixels")

@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "io/safetensors.h"
 #include "media/processor.h"
+#include "media/video.h"
 
 namespace vl8 {
 namespace {
@@ -31,11 +32,13 @@ Pictures read_pictures(const DumpPixelsArguments& a, const ImageSettings& settin
 }
 
 VideoInput read_clip(const DumpPixelsArguments& a, const VideoSettings& settings) {
-  FolderFrames source(a.video, a.source_fps);
+  auto source = open_clip(a.video, a.source_fps);
   VideoOverrides o;
   o.fps = a.fps, o.num_frames = a.num_frames, o.cap_pixels_per_frame = a.cap;
   o.min_pixels = a.min_pixels, o.max_pixels = a.max_pixels, o.path = a.resize;
-  return preprocess_frames(source, settings, o);
+  o.max_frames = a.max_frames;
+  if (!a.clip.empty()) o.part = parse_clip_part(a.clip);
+  return preprocess_frames(*source, settings, o);
 }
 
 std::string clip_json(const VideoInput& clip) {

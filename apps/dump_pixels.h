@@ -17,9 +17,10 @@ struct DumpPixelsArguments {
   std::filesystem::path model;  // folder; only the processor's settings are read
   std::filesystem::path out;
   std::vector<std::filesystem::path> images;
-  std::filesystem::path video;  // a folder of frames; empty: none
+  std::filesystem::path video;  // a video file or a folder of frames; empty: none
   std::optional<double> source_fps, fps;
-  std::optional<int64_t> num_frames, min_pixels, max_pixels;
+  std::optional<int64_t> num_frames, max_frames, min_pixels, max_pixels;
+  std::string clip;  // part of the clip, as in parse_clip_part; empty: all of it
   std::optional<bool> cap;
   std::optional<ResizePath> resize;
 };

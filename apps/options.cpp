@@ -4,6 +4,7 @@
 
 #include "core/env.h"
 #include "core/file.h"
+#include "media/video.h"
 
 namespace vl8 {
 namespace fs = std::filesystem;
@@ -96,10 +97,12 @@ SamplingParams SamplingOptions::resolve(const SamplingParams& defaults) const {
 void MediaOptions::add_to(CLI::App& a) {
   app = &a;
   a.add_option("-i,--image", images, "picture file: JPEG, PNG, WebP, BMP or GIF (may be repeated)")->expected(1)->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  a.add_option("-v,--video", videos, "folder of frames, in the order of their names (may be repeated)")->expected(1)->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  a.add_option("--source-fps", source_fps, "frames per second at which the folder was filled (default: 24)")->check(CLI::PositiveNumber);
+  a.add_option("-v,--video", videos, "video file (MP4, MKV, WebM, AVI, MOV, GIF, WebP) or folder of frames in the order of their names (may be repeated)")->expected(1)->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  a.add_option("--source-fps", source_fps, "frames per second of the source (default: the file's own; 24 for a folder)")->check(CLI::PositiveNumber);
   a.add_option("--fps", fps, "frames to take per second of the clip")->check(CLI::PositiveNumber)->capture_default_str();
   a.add_option("--num-frames", num_frames, "frames to take in all; wins over --fps")->check(CLI::PositiveNumber);
+  a.add_option("--max-frames", max_frames, "at most this many frames, whatever --fps and --num-frames say (default: 768 for --fps)")->check(CLI::PositiveNumber);
+  a.add_option("--clip", clip, "only this part, in seconds: 40-50, or 45 for 43-47; 4 frames per second unless --fps or --num-frames say otherwise");
   a.add_option("--min-pixels", min_pixels, "enlarge smaller pictures to this many pixels")->check(CLI::PositiveNumber);
   a.add_option("--max-pixels", max_pixels, "shrink larger pictures to this many pixels (1024 pixels cost one token)")->check(CLI::PositiveNumber);
   a.add_option("--resize", resize, "resampling: torchvision (as the reference) or pil")->check(CLI::IsMember({"torchvision", "pil"}))->capture_default_str();
@@ -109,13 +112,15 @@ void MediaOptions::add_to(CLI::App& a) {
 void MediaOptions::fill(ChatRequest& r) const {
   for (const std::string& f : images) r.images.push_back({read_image_file(f), f});
   for (const std::string& f : videos)
-    r.videos.push_back(std::make_shared<FolderFrames>(f, source_fps > 0 ? std::optional<double>(source_fps) : std::nullopt));
+    r.videos.push_back(open_clip(f, source_fps > 0 ? std::optional<double>(source_fps) : std::nullopt));
   ResizePath path = resize == "pil" ? ResizePath::pil : ResizePath::torchvision;
   r.image_overrides.path = r.video_overrides.path = path;
   if (min_pixels) r.image_overrides.min_pixels = r.video_overrides.min_pixels = min_pixels;
   if (max_pixels) r.image_overrides.max_pixels = r.video_overrides.max_pixels = max_pixels;
   if (app->count("--fps")) r.video_overrides.fps = fps;
   if (num_frames) r.video_overrides.num_frames = num_frames;
+  if (max_frames) r.video_overrides.max_frames = max_frames;
+  if (!clip.empty()) r.video_overrides.part = parse_clip_part(clip);
   r.video_overrides.cap_pixels_per_frame = cap == "on";
 }
 

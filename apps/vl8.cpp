@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/log.h"
+#include "media/worker.h"
 
 namespace vl8 {
 namespace {
@@ -75,6 +76,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using namespace vl8;
+  if (is_media_worker(argc, argv)) return media_worker_main(argv);
   try {
     init_log();
     install_interrupt_handler();

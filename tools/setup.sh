@@ -5,8 +5,8 @@ set -euo pipefail
 
 build=(build-essential cmake ninja-build pkg-config ca-certificates
        libfmt-dev libspdlog-dev libcli11-dev libsimdjson-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev
-       libturbojpeg0-dev libjpeg-dev libpng-dev libwebp-dev libgif-dev libxxhash-dev)
-test=(libgtest-dev libgmock-dev libbenchmark-dev)
+       libturbojpeg0-dev libjpeg-dev libpng-dev libwebp-dev libgif-dev libxxhash-dev libavformat-dev libavcodec-dev libswscale-dev)
+test=(libgtest-dev libgmock-dev libbenchmark-dev ffmpeg)
 
 packages=()
 for group in "$@"; do

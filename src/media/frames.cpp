@@ -121,7 +121,7 @@ std::vector<int64_t> sample_frames(int64_t total, double source_fps, const Frame
   if (s.num_frames) {
     if (*s.num_frames < 1 || *s.num_frames > kMaxSampledFrames)
       fail_usage("num_frames {}: it must be from 1 to {}", *s.num_frames, kMaxSampledFrames);
-    return spread(total, *s.num_frames);
+    return spread(total, s.cap_num_frames ? std::min(*s.num_frames, s.max_frames) : *s.num_frames);
   }
   check_fps(source_fps, "a source");
   check_fps(s.fps, "a target");
@@ -131,16 +131,37 @@ std::vector<int64_t> sample_frames(int64_t total, double source_fps, const Frame
 }
 
 std::vector<double> group_timestamps(std::vector<int64_t>& indices, double source_fps, int temporal) {
-  check(!indices.empty() && temporal > 0, "{} frames in groups of {}", indices.size(), temporal);
   check_fps(source_fps, "a source");
+  return group_timestamps(indices, temporal, [&](int64_t i) { return double(i) / source_fps; });
+}
+
+std::vector<double> group_timestamps(std::vector<int64_t>& indices, int temporal, const std::function<double(int64_t)>& time_of) {
+  check(!indices.empty() && temporal > 0, "{} frames in groups of {}", indices.size(), temporal);
   while (indices.size() % size_t(temporal)) indices.push_back(indices.back());
   std::vector<double> times;
-  for (size_t i = 0; i < indices.size(); i += size_t(temporal)) {
-    double first = double(indices[i]) / source_fps,
-           last = double(indices[i + size_t(temporal) - 1]) / source_fps;
-    times.push_back((first + last) / 2);
-  }
+  for (size_t i = 0; i < indices.size(); i += size_t(temporal))
+    times.push_back((time_of(indices[i]) + time_of(indices[i + size_t(temporal) - 1])) / 2);
   return times;
+}
+
+FrameRange frames_between(const FrameSource& source, double begin_s, double end_s) {
+  if (!(begin_s >= 0 && end_s >= begin_s))
+    fail_usage("a part from {} to {} seconds: it must begin at 0 or later and not end before it begins", begin_s, end_s);
+  // Times ascend: two bisections.
+  auto first_from = [&](auto past) {
+    int64_t low = 0, high = source.count();
+    while (low < high) {
+      const int64_t middle = low + (high - low) / 2;
+      if (past(source.time(middle))) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  };
+  FrameRange r{first_from([&](double t) { return t >= begin_s; }), first_from([&](double t) { return t > end_s; })};
+  if (r.first >= r.end)
+    fail_input("{}: no frames from {} to {} seconds; its last frame is at {:.2f} seconds", source.name(), begin_s, end_s,
+               source.time(source.count() - 1));
+  return r;
 }
 
 std::string stamp_text(double seconds) {

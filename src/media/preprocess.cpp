@@ -1,5 +1,6 @@
 // Pictures and clips to patches: target size, then strips (strips.h).
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "core/error.h"
@@ -133,18 +134,38 @@ Size clip_size(int64_t frames, Size original, const VideoSettings& s, const Vide
 
 std::vector<int64_t> choose_frames(const FrameSource& source, double source_fps, const VideoSettings& s,
                                    const VideoOverrides& o) {
-  const bool asked = o.fps || o.num_frames;
-  if (!s.do_sample_frames && !asked) {
-    std::vector<int64_t> all(static_cast<size_t>(source.count()));
-    for (size_t i = 0; i < all.size(); ++i) all[i] = int64_t(i);
-    return all;
+  const FrameRange range = o.part ? frames_between(source, o.part->begin_s, o.part->end_s) : FrameRange{0, source.count()};
+  const bool asked = o.fps || o.num_frames || o.max_frames || o.part;
+  std::vector<int64_t> chosen;
+  if (s.do_sample_frames || asked) {
+    const double fps = o.fps.value_or(o.part ? std::max(kPartFps, s.fps) : s.fps);
+    FrameSampling sampling{fps, o.num_frames, s.min_frames, o.max_frames.value_or(s.max_frames), o.max_frames.has_value()};
+    if (!asked) sampling.num_frames = s.num_frames;
+    chosen = sample_frames(range.end - range.first, source_fps, sampling);
+  } else {
+    chosen.resize(size_t(range.end - range.first));
+    for (size_t i = 0; i < chosen.size(); ++i) chosen[i] = int64_t(i);
   }
-  FrameSampling sampling{o.fps.value_or(s.fps), o.num_frames, s.min_frames, s.max_frames};
-  if (!asked) sampling.num_frames = s.num_frames;
-  return sample_frames(source.count(), source_fps, sampling);
+  for (int64_t& i : chosen) i += range.first;
+  return chosen;
 }
 
 }  // namespace
+
+ClipPart parse_clip_part(const std::string& text) {
+  auto number = [&](const std::string& part) {
+    char* end = nullptr;
+    const double v = std::strtod(part.c_str(), &end);
+    if (part.empty() || *end || !(v >= 0 && v < 1e9))
+      fail_usage("'{}' is no part of a clip: write two seconds, as in 40-50, or one, as in 45", text);
+    return v;
+  };
+  const size_t dash = text.find('-');
+  if (dash == std::string::npos) return {std::max(0.0, number(text) - 2), number(text) + 2};
+  const ClipPart part{number(text.substr(0, dash)), number(text.substr(dash + 1))};
+  if (part.end_s < part.begin_s) fail_usage("the part {} ends before it begins", text);
+  return part;
+}
 
 VideoInput preprocess_frames(FrameSource& source, const VideoSettings& settings,
                              const VideoOverrides& overrides) {
@@ -154,7 +175,7 @@ VideoInput preprocess_frames(FrameSource& source, const VideoSettings& settings,
   VideoInput out;
   out.frames_indices = choose_frames(source, source_fps, settings, overrides);
   const std::vector<int64_t> taken = out.frames_indices;
-  out.timestamps = group_timestamps(out.frames_indices, source_fps, layout.temporal);
+  out.timestamps = group_timestamps(out.frames_indices, layout.temporal, [&](int64_t i) { return source.time(i); });
   for (double t : out.timestamps) out.stamps.push_back(stamp_text(t));
 
   const pixel::NormTable norm(layout);

@@ -79,14 +79,24 @@ void preprocess_encoded(std::span<const std::byte> data, std::string_view name, 
 // Size after the resize, without touching pixels: what a picture will cost.
 Size resized_size(Size original, const ImageSettings& settings, const ImageOverrides& overrides = {});
 
+struct ClipPart {
+  double begin_s = 0, end_s = 0;  // both included
+};
+
+// fps, num_frames and max_frames may be given together; FrameSampling (media/frames.h) has the precedence.
 struct VideoOverrides {
   std::optional<double> fps;          // target rate
   std::optional<int64_t> num_frames;  // wins over fps
+  std::optional<int64_t> max_frames;  // caps both
+  // Only the frames of this part, at kPartFps unless a rate or number is given. Timestamps stay those of the whole clip.
+  std::optional<ClipPart> part;
   std::optional<bool> cap_pixels_per_frame;
   std::optional<int64_t> min_pixels, max_pixels;  // of the whole clip
   std::optional<ResizePath> path;
   DType dtype = DType::f32;
 };
+
+inline constexpr double kPartFps = 4;  // of a part of a clip: twice the default rate of a whole one
 
 struct VideoInput {
   PatchBuffer patches;  // [grid.patches(), layout.columns()]
@@ -98,6 +108,9 @@ struct VideoInput {
   std::vector<std::string> stamps;  // "<0.3 seconds>", one per group
   ContentHash hash;                 // pixels only: stamps are text
 };
+
+// "40-50" or "45" (two seconds to either side) as a part. Error(usage) shows the form.
+ClipPart parse_clip_part(const std::string& text);
 
 // Error(input) when frames differ in size (names the frame) or there are none.
 VideoInput preprocess_frames(FrameSource& source, const VideoSettings& settings,
