@@ -51,7 +51,7 @@ function draw_marks(figure, marks) {
       x = left; y = top;
     } else {
       const ratio = (image.clientWidth || 1) / (image.clientHeight || 1);
-      svg.append(make("svg:ellipse", { class: "point", cx: x, cy: y, rx: 8, ry: 8 * ratio, fill: colour }));
+      svg.append(make("svg:ellipse", { class: "point", cx: x, cy: y, rx: 10, ry: 10 * ratio, fill: colour }));
     }
     if (label) {
       const tag = make("span", { class: "tag" }, label);
@@ -75,6 +75,8 @@ function json_tree(value, key, depth = 0) {
   const entries = Object.entries(value);
   const sign = Array.isArray(value) ? `[${entries.length}]` : `{${entries.length}}`;
   if (!entries.length) return make("div", { class: "leaf" }, name, Array.isArray(value) ? "[]" : "{}");
+  if (Array.isArray(value) && value.every((v) => v === null || typeof v !== "object") && JSON.stringify(value).length < 70)
+    return make("div", { class: "leaf" }, name, "[", ...value.flatMap((v, i) => i ? [", ", leaf(v)] : [leaf(v)]), "]");
   const details = make("details", { open: depth < 3 }, make("summary", {}, name, make("span", { class: "count" }, sign)));
   for (const [k, v] of entries) details.append(json_tree(v, k, depth + 1));
   return details;

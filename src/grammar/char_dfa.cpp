@@ -134,13 +134,16 @@ struct Nfa {
     while (!todo.empty()) {
       const uint32_t s = todo.back();
       todo.pop_back();
+      if (++work > kMostWork) too_large(what, max_states);
       for (uint32_t t : states[s].empty_edges) visit(t);
     }
     std::sort(out.begin(), out.end());
     return out;
   }
+  static constexpr uint64_t kMostWork = 50'000'000;  // about a second: hostile patterns have many states that all stand for many
   std::vector<uint32_t> marks;
   uint32_t mark = 0;
+  uint64_t work = 0;
 };
 
 // Splits overlapping labelled sets into disjoint intervals: calls f(first, last, indices of the sets that contain it).

@@ -105,6 +105,11 @@ bool CompiledGrammar::accepts(std::string_view text) {
   return m->automaton().accepting(s);
 }
 
+size_t CompiledGrammar::cached_bytes() {
+  std::lock_guard lock(mutex_);
+  return masks_->bytes();
+}
+
 int64_t CompiledGrammar::shortest_bytes() {
   std::lock_guard lock(mutex_);
   auto m = masks();

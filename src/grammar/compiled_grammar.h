@@ -27,6 +27,7 @@ class CompiledGrammar : public std::enable_shared_from_this<CompiledGrammar> {
 
   bool accepts(std::string_view text);         // as a whole
   int64_t shortest_bytes();                    // of the shortest complete text
+  size_t cached_bytes();                       // of states and masks
   const TokenVocabulary& vocabulary() const { return *vocabulary_; }
 
  private:

@@ -66,7 +66,8 @@ struct GrammarLimits {
   size_t source_bytes = 1 << 20;      // of a schema, pattern or grammar
   size_t depth = 128;                 // nesting of a schema, pattern or grammar
   size_t rules = 50'000;
-  size_t states = 400'000;            // of the automaton before it is determinised, and of every character automaton
+  size_t states = 400'000;            // of the automaton before it is determinised
+  size_t character_states = 50'000;   // of every automaton of patterns, lengths and excluded names
   size_t items = 20'000;              // ways in which a text may be read at one point
   size_t cache_bytes = size_t(96) << 20;  // of determinised states and masks per grammar; recomputed beyond it
 };

@@ -104,17 +104,17 @@ class SchemaCompiler {
     const std::string where = "schema " + s.pointer;
     std::shared_ptr<const CharDfa> all;
     auto restrict_to = [&](const CharDfa& d) {
-      all = std::make_shared<const CharDfa>(all ? CharDfa::both(*all, d, limits_.states, where) : d);
+      all = std::make_shared<const CharDfa>(all ? CharDfa::both(*all, d, limits_.character_states, where) : d);
     };
     for (auto& p : s.patterns) restrict_to(*p);
     std::vector<ExprPtr> texts;
     for (const Json& v : s.excluded)
       if (v.is_string()) texts.push_back(literal(v.get<std::string>()));
-    if (!texts.empty()) restrict_to(CharDfa::of(*choice(std::move(texts)), limits_.states, where).complement());
+    if (!texts.empty()) restrict_to(CharDfa::of(*choice(std::move(texts)), limits_.character_states, where).complement());
     if (all && !all->empty() && (s.min_length > 0 || s.max_length >= 0)) {
       auto longest = all->longest();
       const bool fits = all->shortest() >= s.min_length && (s.max_length < 0 || (longest && *longest <= s.max_length));
-      if (!fits) restrict_to(CharDfa::any_of_length(s.min_length, s.max_length, limits_.states, where));
+      if (!fits) restrict_to(CharDfa::any_of_length(s.min_length, s.max_length, limits_.character_states, where));
     }
     return all;
   }
@@ -149,7 +149,7 @@ class SchemaCompiler {
         parts.push_back(repeat(chars(CodePoints::all()), s.min_length, s.max_length));
       }
     }
-    return CharDfa::of(*choice(std::move(parts)), limits_.states, "schema " + nodes[0].pointer);
+    return CharDfa::of(*choice(std::move(parts)), limits_.character_states, "schema " + nodes[0].pointer);
   }
 
   struct Property {
@@ -191,14 +191,14 @@ class SchemaCompiler {
     const std::string where = "schema " + s.pointer;
     std::vector<ExprPtr> listed, out;
     for (const std::string& n : names) listed.push_back(literal(n));
-    CharDfa others = CharDfa::of(*choice(std::move(listed)), limits_.states, where).complement();
-    if (legal) others = CharDfa::both(others, *legal, limits_.states, where);
+    CharDfa others = CharDfa::of(*choice(std::move(listed)), limits_.character_states, where).complement();
+    if (legal) others = CharDfa::both(others, *legal, limits_.character_states, where);
     for (unsigned subset = 0; subset < 1u << patterns.size(); ++subset) {
       const Together t = additional_value(s, patterns, subset);
       if (is_false(t)) continue;
       CharDfa keys = others;
       for (size_t i = 0; i < patterns.size(); ++i)
-        keys = CharDfa::both(keys, subset >> i & 1 ? *patterns[i] : patterns[i]->complement(), limits_.states, where);
+        keys = CharDfa::both(keys, subset >> i & 1 ? *patterns[i] : patterns[i]->complement(), limits_.character_states, where);
       if (keys.empty()) continue;
       out.push_back(text_.member(text_.quoted(automaton(std::make_shared<const CharDfa>(std::move(keys)), Spelling::json)), value_of(t)));
     }

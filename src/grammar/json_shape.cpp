@@ -12,7 +12,7 @@
 namespace vl8 {
 namespace {
 
-constexpr size_t kMostShapes = 256;
+constexpr size_t kMostShapes = 256, kMostBranches = 100;
 
 void add_unique(Together& t, const SchemaNode& n) {
   auto at = std::lower_bound(t.begin(), t.end(), n);
@@ -227,10 +227,11 @@ class ShapeMerger {
     if (j.contains("allOf"))
       for (auto& part : list(n, "allOf")) s.todo.push_back(part);
     if (j.contains("anyOf")) s.choices.push_back(list(n, "anyOf"));
-    if (j.contains("oneOf")) s.choices.push_back(schemas_.exclusive(n));
-    if (j.contains("not")) s.choices.push_back(schemas_.negate(child(n, "not")));
-    if (j.contains("if")) apply_if(s, n);
-    apply_dependencies(s, n);
+    if (j.contains("oneOf")) s.choices.push_back(schemas_.once(n, "oneOf", [&] { return schemas_.exclusive(n); }));
+    if (j.contains("not")) s.choices.push_back(schemas_.once(n, "not", [&] { return schemas_.negate(child(n, "not")); }));
+    if (j.contains("if") && (j.contains("then") || j.contains("else")))
+      s.choices.push_back(schemas_.once(n, "if", [&] { return conditional(n); }));
+    for (const char* key : {"dependentRequired", "dependentSchemas", "dependencies"}) apply_dependencies(s, n, key);
     apply_values(s.shape, n);
     apply_numbers(s.shape, n);
     apply_strings(s.shape, n);
@@ -239,31 +240,31 @@ class ShapeMerger {
   }
 
   // if A then B else C is (A and B) or (not A and C).
-  void apply_if(State& s, const SchemaNode& n) {
+  std::vector<SchemaNode> conditional(const SchemaNode& n) {
     auto both = [&](const SchemaNode& a, const char* key) {
       Json made = {{"allOf", Json::array({*a.json})}};
       if (n.json->contains(key)) made["allOf"].push_back(n.json->at(key));
       return schemas_.keep(std::move(made), n.pointer + "/" + key);
     };
-    if (!n.json->contains("then") && !n.json->contains("else")) return;
     std::vector<SchemaNode> branches{both(child(n, "if"), "then")};
     for (const SchemaNode& no : schemas_.negate(child(n, "if"))) branches.push_back(both(no, "else"));
-    s.choices.push_back(std::move(branches));
+    return branches;
   }
 
-  void apply_dependencies(State& s, const SchemaNode& n) {
-    for (const char* key : {"dependentRequired", "dependentSchemas", "dependencies"}) {
-      if (!n.json->contains(key)) continue;
-      for (auto& [name, needs] : n.json->at(key).items()) {
-        const std::string pointer = n.pointer + "/" + key + "/" + escape_pointer(name);
+  void apply_dependencies(State& s, const SchemaNode& n, const char* key) {
+    if (!n.json->contains(key)) return;
+    if (!n.json->at(key).is_object()) fail_input("schema {}/{}: an object is needed", n.pointer, key);
+    for (auto& [name, needs] : n.json->at(key).items()) {
+      const std::string pointer = n.pointer + "/" + key + "/" + escape_pointer(name);
+      s.choices.push_back(schemas_.once({&needs, pointer}, key, [&, &name = name, &needs = needs]() -> std::vector<SchemaNode> {
         Json absent = {{"properties", {{name, false}}}};
         Json present = {{"type", "object"}, {"required", Json::array({name})}};
         if (needs.is_array())
           for (auto& r : needs) present["required"].push_back(r);
         else
           present["allOf"] = Json::array({needs});
-        s.choices.push_back({schemas_.keep(std::move(absent), pointer), schemas_.keep(std::move(present), pointer)});
-      }
+        return {schemas_.keep(std::move(absent), pointer), schemas_.keep(std::move(present), pointer)};
+      }));
     }
   }
 
@@ -444,6 +445,22 @@ SchemaNode Schemas::keep(Json made, const std::string& pointer) {
   return {&made_.back(), pointer};
 }
 
+std::vector<SchemaNode> Schemas::once(const SchemaNode& node, const char* key, const std::function<std::vector<SchemaNode>()>& make) {
+  const std::pair<const Json*, std::string> name(node.json, key);
+  if (auto known = alternatives_.find(name); known != alternatives_.end()) return known->second;
+  if (!in_progress_.insert(name).second)
+    fail(ErrorKind::unsupported, "schema {}/{}: it refers to itself without a property or element between", node.pointer, key);
+  std::vector<SchemaNode> made;
+  try {
+    made = make();
+  } catch (...) {
+    in_progress_.erase(name);
+    throw;
+  }
+  in_progress_.erase(name);
+  return alternatives_[name] = std::move(made);
+}
+
 SchemaNode Schemas::resolve(const SchemaNode& node, const std::string& ref) {
   if (auto known = ids_.find(ref); known != ids_.end()) return known->second;
   const size_t hash = ref.find('#');
@@ -474,7 +491,7 @@ std::shared_ptr<const CharDfa> Schemas::pattern(const std::string& text, const s
   if (!known.first) {
     const std::string where = "schema " + pointer;
     known.second = parse_regex(text, RegexMatch::search, limits_, where);
-    known.first = std::make_shared<const CharDfa>(CharDfa::of(*known.second, std::min<size_t>(limits_.states, 20'000), where));
+    known.first = std::make_shared<const CharDfa>(CharDfa::of(*known.second, limits_.character_states, where));
   }
   if (expr) *expr = known.second;
   return known.first;
@@ -579,40 +596,35 @@ std::vector<SchemaNode> Schemas::negate(const SchemaNode& n, int depth) {
   return out;
 }
 
-// Cheap proofs that no value of the types `within` satisfies both.
-bool Schemas::disjoint(const SchemaNode& a, const SchemaNode& b, uint8_t within) {
-  std::vector<Shape> x, y;
+// The values of an enum; none where there is another way, or the schema cannot be used on its own.
+std::optional<std::vector<Json>> Schemas::finite_values(const Together& together) {
+  std::vector<Json> out;
   try {
-    x = shapes({a});
-    y = shapes({b});
+    for (const Shape& s : shapes(together)) {
+      if (!s.values) return std::nullopt;
+      out.insert(out.end(), s.values->begin(), s.values->end());
+    }
   } catch (const Error&) {
-    return false;
+    return std::nullopt;
   }
+  return out;
+}
+
+// Cheap proofs that no value of the types `within` has both shapes.
+bool Schemas::disjoint(const Shape& s, const Shape& t, uint8_t within) {
   auto values_apart = [&](const std::vector<Json>& u, const std::vector<Json>& v) {
     return std::none_of(u.begin(), u.end(), [&](const Json& e) { return contains_value(v, e); });
   };
-  auto apart = [&](const Shape& s, const Shape& t) {
-    if (s.values && t.values) return values_apart(*s.values, *t.values);
-    const uint8_t common = s.types & t.types & within;
-    if (!common) return true;
-    if (common != Shape::object) return false;
-    for (const std::string& name : s.required) {
-      if (std::find(t.required.begin(), t.required.end(), name) == t.required.end()) continue;
-      std::vector<Json> u, v;
-      bool known = true;
-      for (auto [shape, list] : {std::pair(&s, &u), std::pair(&t, &v)})
-        for (const Shape& p : shapes(shape->for_property(name))) {
-          if (p.values) list->insert(list->end(), p.values->begin(), p.values->end());
-          else known = false;
-        }
-      if (known && values_apart(u, v)) return true;
-    }
-    return false;
-  };
-  for (const Shape& s : x)
-    for (const Shape& t : y)
-      if (!apart(s, t)) return false;
-  return true;
+  if (s.values && t.values) return values_apart(*s.values, *t.values);
+  const uint8_t common = s.types & t.types & within;
+  if (!common) return true;
+  if (common != Shape::object) return false;
+  for (const std::string& name : s.required) {
+    if (std::find(t.required.begin(), t.required.end(), name) == t.required.end()) continue;
+    const auto u = finite_values(s.for_property(name)), v = finite_values(t.for_property(name));
+    if (u && v && values_apart(*u, *v)) return true;
+  }
+  return false;
 }
 
 std::vector<SchemaNode> Schemas::exclusive(const SchemaNode& n) {
@@ -622,10 +634,20 @@ std::vector<SchemaNode> Schemas::exclusive(const SchemaNode& n) {
   if (auto t = n.json->find("type"); t != n.json->end() && t->is_string()) within = type_bit(t->get<std::string>(), n.pointer);
   std::vector<SchemaNode> nodes, out;
   for (size_t i = 0; i < parts.size(); ++i) nodes.push_back({&parts[i], n.pointer + "/oneOf/" + std::to_string(i)});
+  if (nodes.size() > kMostBranches)
+    fail(ErrorKind::unsupported, "schema {}/oneOf: more than {} schemas; anyOf has no such limit", n.pointer, kMostBranches);
+  std::vector<std::vector<Shape>> known;
+  for (const SchemaNode& node : nodes) known.push_back(shapes({node}));
+  auto apart = [&](size_t i, size_t k) {
+    for (const Shape& s : known[i])
+      for (const Shape& t : known[k])
+        if (!disjoint(s, t, within)) return false;
+    return true;
+  };
   for (size_t i = 0; i < nodes.size(); ++i) {
     Json alone = {{"allOf", Json::array({parts[i]})}};
     for (size_t k = 0; k < nodes.size(); ++k) {
-      if (k == i || disjoint(nodes[i], nodes[k], within)) continue;
+      if (k == i || apart(i, k)) continue;
       Json none = {{"anyOf", Json::array()}};
       for (const SchemaNode& no : negate(nodes[k])) none["anyOf"].push_back(*no.json);
       alone["allOf"].push_back(none["anyOf"].empty() ? Json(false) : none);

@@ -2,9 +2,11 @@
 // several) are merged into shapes; where they offer alternatives there is one shape each.
 #pragma once
 #include <deque>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -82,7 +84,10 @@ class Schemas {
   SchemaNode keep(Json made, const std::string& pointer);  // a schema that stands for others
   std::vector<SchemaNode> negate(const SchemaNode& node, int depth = 0);
   std::vector<SchemaNode> exclusive(const SchemaNode& node);  // of oneOf
-  bool disjoint(const SchemaNode& a, const SchemaNode& b, uint8_t within);
+  std::optional<std::vector<Json>> finite_values(const Together& together);
+  bool disjoint(const Shape& s, const Shape& t, uint8_t within);
+  // What `make` gives for a keyword of a schema, made only once: rules are shared by the identity of schemas, and recursion ends there.
+  std::vector<SchemaNode> once(const SchemaNode& node, const char* key, const std::function<std::vector<SchemaNode>()>& make);
   void index_ids(const Json& j, const std::string& pointer, size_t depth);
   std::shared_ptr<const CharDfa> pattern(const std::string& text, const std::string& pointer, ExprPtr* expr = nullptr);
 
@@ -90,6 +95,8 @@ class Schemas {
   GrammarLimits limits_;
   std::deque<Json> made_;
   std::map<std::string, SchemaNode> ids_;
+  std::map<std::pair<const Json*, std::string>, std::vector<SchemaNode>> alternatives_;
+  std::set<std::pair<const Json*, std::string>> in_progress_;
   std::map<std::string, std::pair<std::shared_ptr<const CharDfa>, ExprPtr>> patterns_;
 };
 

@@ -337,10 +337,10 @@ class Expander {
     const Node& look = parts[0];
     ExprPtr ahead = expand(look.parts[0], {false, true, true, true});
     ExprPtr rest = expand_sequence(parts.subspan(1), s);
-    CharDfa a = CharDfa::of(*ahead, limits_.states, where_);
+    CharDfa a = CharDfa::of(*ahead, limits_.character_states, where_);
     if (look.negative) a = a.complement();
-    CharDfa b = CharDfa::of(*rest, limits_.states, where_);
-    return automaton(std::make_shared<const CharDfa>(CharDfa::both(a, b, limits_.states, where_)), Spelling::plain);
+    CharDfa b = CharDfa::of(*rest, limits_.character_states, where_);
+    return automaton(std::make_shared<const CharDfa>(CharDfa::both(a, b, limits_.character_states, where_)), Spelling::plain);
   }
 
   ExprPtr plain(const Node& n) const {

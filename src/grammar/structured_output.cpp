@@ -12,6 +12,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr size_t kMostBytes = size_t(512) << 20;  // of states and masks of all grammars that are kept
+
 Grammar single_rule(const char* name, ExprPtr e) {
   Grammar g;
   g.add(name, std::move(e));
@@ -104,7 +106,10 @@ std::shared_ptr<CompiledGrammar> StructuredOutput::remembered(const std::string&
   std::lock_guard lock(mutex_);
   if (auto known = find()) return known;
   recent_.emplace_front(key, made);
-  if (recent_.size() > kept_) recent_.pop_back();
+  size_t bytes = 0;
+  for (auto it = recent_.begin(); it != recent_.end(); ++it) bytes += it->second->cached_bytes();
+  for (; recent_.size() > 1 && (recent_.size() > kept_ || bytes > kMostBytes); recent_.pop_back())
+    bytes -= std::min(bytes, recent_.back().second->cached_bytes());
   return made;
 }
 

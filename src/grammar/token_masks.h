@@ -16,7 +16,8 @@ class TokenMasks {
   TokenMasks(std::shared_ptr<const Network> network, std::shared_ptr<const TokenVocabulary> vocabulary, const GrammarLimits& limits);
 
   LazyAutomaton& automaton() { return automaton_; }
-  bool full() const { return automaton_.bytes() + mask_bytes_ > limits_.cache_bytes; }
+  size_t bytes() const { return automaton_.bytes() + mask_bytes_; }
+  bool full() const { return bytes() > limits_.cache_bytes; }
 
   // All tokens after which a complete text is still possible. bits: at least vocabulary.words(); the rest becomes 0.
   void fill(SetId set, std::span<uint32_t> bits);

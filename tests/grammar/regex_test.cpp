@@ -78,7 +78,7 @@ TEST(Regex, RefusalsNameTheFault) {
   EXPECT_THAT(message("(a"), testing::StartsWith("/properties/a/pattern"));
 }
 
-// The standard library's ECMAScript matcher is an independent judge.
+// The standard library's ECMAScript matcher is an independent judge (by backtracking: small repetitions only).
 TEST(Regex, AgreesWithTheStandardLibrary) {
   std::mt19937 random(std::random_device{}());
   auto pick = [&](int n) { return int(random() % unsigned(n)); };
@@ -90,7 +90,7 @@ TEST(Regex, AgreesWithTheStandardLibrary) {
       case 3: return make(depth - 1) + make(depth - 1);
       case 4: return "(?:" + make(depth - 1) + "|" + make(depth - 1) + ")";
       case 5: return "(?:" + make(depth - 1) + ")" + std::string(1, "*+?"[pick(3)]);
-      case 6: return "(?:" + make(depth - 1) + "){" + std::to_string(pick(3)) + "," + std::to_string(2 + pick(30)) + "}";
+      case 6: return "(?:" + make(depth - 1) + "){" + std::to_string(pick(3)) + "," + std::to_string(2 + pick(3)) + "}";
       default: return "(?:" + make(depth - 1) + "){" + std::to_string(pick(4)) + "}";
     }
   };

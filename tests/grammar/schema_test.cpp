@@ -101,6 +101,20 @@ TEST(JsonSchema, Keywords) {
   }
 }
 
+// Alternatives that are written with copies of the schema must still end in recursion.
+TEST(JsonSchema, RecursionThroughConditions) {
+  auto g = compile(R"({"type":"object","properties":{"leaf":{"type":"boolean"},"child":{"$ref":"#"}},"required":["leaf"],
+    "if":{"properties":{"leaf":{"const":false}},"required":["leaf"]},"then":{"required":["child"]},"else":{"properties":{"child":false}},
+    "additionalProperties":false})");
+  EXPECT_TRUE(g->accepts(R"({"leaf":false,"child":{"leaf":false,"child":{"leaf":true}}})"));
+  EXPECT_FALSE(g->accepts(R"({"leaf":false,"child":{"leaf":false}})"));
+  EXPECT_FALSE(g->accepts(R"({"leaf":true,"child":{"leaf":true}})"));
+  auto tree = compile(R"({"oneOf":[{"type":"object","properties":{"k":{"const":"n"},"l":{"$ref":"#"},"r":{"$ref":"#"}},"required":["k","l","r"],"additionalProperties":false},
+    {"type":"object","properties":{"k":{"const":"v"},"v":{"type":"integer"}},"required":["k","v"],"additionalProperties":false}]})");
+  EXPECT_TRUE(tree->accepts(R"({"k":"n","l":{"k":"v","v":1},"r":{"k":"n","l":{"k":"v","v":2},"r":{"k":"v","v":3}}})"));
+  EXPECT_FALSE(tree->accepts(R"({"k":"v","l":{"k":"v","v":1}})"));
+}
+
 TEST(JsonSchema, Spacing) {
   const char* schema = R"({"type":"object","properties":{"a":{"type":"array","items":{"type":"integer"}}},"required":["a"],"additionalProperties":false})";
   EXPECT_TRUE(compile(schema, JsonSpacing::compact)->accepts(R"({"a":[1,2]})"));
@@ -132,6 +146,8 @@ TEST(JsonSchema, WhatIsNotSupportedIsNamed) {
   EXPECT_THAT(message(R"({"type":"object","properties":{"a":false},"required":["a"]})"), HasSubstr("no text satisfies"));
   EXPECT_THAT(message(R"({"type":"integer","minimum":5,"maximum":4})"), HasSubstr("no text satisfies"));
   EXPECT_THAT(message(R"({"$ref":"#"})"), HasSubstr("no text satisfies"));
+  EXPECT_THAT(message(R"({"oneOf":[{"$ref":"#"},{"type":"string"}]})"), HasSubstr("refers to itself"));
+  EXPECT_THAT(message(R"({"type":"string","pattern":"(?:.{0,900}a){0,900}"})"), HasSubstr("states"));
   EXPECT_THAT(message("{\"type\":"), HasSubstr("not JSON"));
   EXPECT_THAT(message(R"({"oneOf":[{"format":"date"},{"propertyNames":{"minLength":2}}]})"), HasSubstr("negated"));
   EXPECT_THAT(message((std::string(5000, '[') + std::string(5000, ']')).c_str()), HasSubstr("nested deeper"));
