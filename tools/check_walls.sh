@@ -12,6 +12,7 @@ declare -A may=(
   [text]="core text"
   [media]="core media"
   [grammar]="core text grammar"
+  [web]="core web"
   [io]="core ops model io"
   [engine]="core ops model text media io grammar engine cpu cuda"
   [server]="core model text media grammar engine server"
