@@ -89,7 +89,6 @@ CommandBody setup_serve(CLI::App& app) {
   app.add_option("--kv-bytes", o->service.kv_bytes, "memory for keys and values (default: by --max-running and what is free)")->check(CLI::NonNegativeNumber);
   app.add_option("--step-tokens", o->service.step_tokens, "most tokens of one step of the engine")->check(CLI::Range(1, 1 << 20))->capture_default_str();
   app.add_flag("--prefix-cache,!--no-prefix-cache", o->service.prefix_cache, "keep keys and values of prompts for later ones with the same beginning")->capture_default_str();
-  app.add_flag("--batch-invariant", o->service.batch_invariant, "the same bits whatever else is in the batch");
   o->model.add_to(app);
   app.footer(
       "Endpoints: /v1/chat/completions /v1/completions /v1/responses /v1/messages /v1/embeddings /v1/models /tokenize /detokenize\n"
