@@ -59,7 +59,13 @@ int serve(const ServeOptions& o) {
   const ServerConfig config = o.load();
   set_log_format(config.log_format == "json");
   const auto folder = std::filesystem::canonical(o.model.folder());
-  auto engine = Engine::load(folder, o.model.engine());
+  EngineOptions options = o.model.engine();
+  ServiceOptions batching = o.service;
+  batching.batch_invariant = options.batch_invariant;
+  // Dense models are routed to kernels that fit their rows, which costs less than kernels that take any batch alike; then
+  // answers are those of `vl8 run`. Experts need the latter, and `vl8 run --batch-invariant` to compare.
+  if (load_model_config(folder).text.experts == 0) options.batch_invariant = false;
+  auto engine = Engine::load(folder, options);
   const double load_ms = engine->load_ms();
   if (o.check) {
     ApiKeys keys;
@@ -67,7 +73,7 @@ int serve(const ServeOptions& o) {
     fmt::print("configuration and model are usable: {}, {} API keys\n", folder.string(), keys.size());
     return 0;
   }
-  auto service = Service::start(std::move(engine), o.service);
+  auto service = Service::start(std::move(engine), batching);
   ApiServer server(std::move(service), {config, folder.filename().string(), [&o] { return o.load(); }, true});
   warn_if_open(config);
   spdlog::info("{} loaded in {:.2f} s, context {}", folder.string(), load_ms / 1000, server.state().engine().max_context());
@@ -89,7 +95,6 @@ CommandBody setup_serve(CLI::App& app) {
   app.add_option("--kv-bytes", o->service.kv_bytes, "memory for keys and values (default: by --max-running and what is free)")->check(CLI::NonNegativeNumber);
   app.add_option("--step-tokens", o->service.step_tokens, "most tokens of one step of the engine")->check(CLI::Range(1, 1 << 20))->capture_default_str();
   app.add_flag("--prefix-cache,!--no-prefix-cache", o->service.prefix_cache, "keep keys and values of prompts for later ones with the same beginning")->capture_default_str();
-  app.add_flag("--batch-invariant", o->service.batch_invariant, "the same bits whatever else is in the batch");
   o->model.add_to(app);
   app.footer(
       "Endpoints: /v1/chat/completions /v1/completions /v1/responses /v1/messages /v1/embeddings /v1/models /tokenize /detokenize\n"
