@@ -59,7 +59,13 @@ int serve(const ServeOptions& o) {
   const ServerConfig config = o.load();
   set_log_format(config.log_format == "json");
   const auto folder = std::filesystem::canonical(o.model.folder());
-  auto engine = Engine::load(folder, o.model.engine());
+  EngineOptions options = o.model.engine();
+  ServiceOptions batching = o.service;
+  batching.batch_invariant = options.batch_invariant;
+  // Dense models are routed to kernels that fit their rows, which costs less than kernels that take any batch alike; then
+  // answers are those of `vl8 run`. Experts need the latter, and `vl8 run --batch-invariant` to compare.
+  if (load_model_config(folder).text.experts == 0) options.batch_invariant = false;
+  auto engine = Engine::load(folder, options);
   const double load_ms = engine->load_ms();
   if (o.check) {
     ApiKeys keys;
@@ -67,7 +73,7 @@ int serve(const ServeOptions& o) {
     fmt::print("configuration and model are usable: {}, {} API keys\n", folder.string(), keys.size());
     return 0;
   }
-  auto service = Service::start(std::move(engine), o.service);
+  auto service = Service::start(std::move(engine), batching);
   ApiServer server(std::move(service), {config, folder.filename().string(), [&o] { return o.load(); }, true});
   warn_if_open(config);
   spdlog::info("{} loaded in {:.2f} s, context {}", folder.string(), load_ms / 1000, server.state().engine().max_context());

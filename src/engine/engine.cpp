@@ -114,8 +114,10 @@ void Engine::check_request(GenerationRequest& r) const {
 }
 
 std::unique_ptr<Batcher> Engine::make_batcher(const ServiceOptions& o, int64_t kv_tokens) {
-  if (o.batch_invariant && config().text.experts > 0)
-    fail(ErrorKind::unsupported, "batch-invariant answers are not there for mixtures of experts: how many tokens an expert gets depends on the batch");
+  const bool routed = o.batch_invariant && !model_.ops->batch_invariant();
+  if (routed && !can_be_routed())
+    fail(ErrorKind::unsupported, "batch-invariant answers of {} on {} in this precision are not there: its results depend on the batch",
+         config().text.experts > 0 ? "mixtures of experts" : "dense models", model_.ops->name());
   const int64_t page = options_.page_tokens, per_token = kv_bytes_per_token();
   if (kv_tokens == 0) {
     kv_tokens = o.kv_bytes / per_token;
@@ -124,10 +126,13 @@ std::unique_ptr<Batcher> Engine::make_batcher(const ServiceOptions& o, int64_t k
   if (kv_tokens < page)
     fail(ErrorKind::resource, "the key/value cache would hold {} tokens ({} bytes each), less than one page of {}", kv_tokens, per_token, page);
   std::unique_ptr<StepModel> model = std::make_unique<Runner>(*model_.ops, model_.config, model_.weights, (kv_tokens + page - 1) / page, page);
-  if (o.batch_invariant) model = std::make_unique<InvariantModel>(std::move(model));
+  if (routed) model = std::make_unique<InvariantModel>(std::move(model));
   return std::make_unique<Batcher>(std::move(model), GenerationRules::of(*tokenizer_, generation_.end_tokens), o,
-                                   o.batch_invariant ? InvariantModel::kLeastChunk : 0);
+                                   routed ? InvariantModel::kLeastChunk : 0);
 }
+
+// What InvariantModel relies on holds for the CPU's kernels; how many tokens an expert gets depends on the batch.
+bool Engine::can_be_routed() const { return options_.backend == "cpu" && config().text.experts == 0; }
 
 Batcher& Engine::chat_batcher(int64_t tokens) {
   if (chat_batcher_ && chat_batcher_->capacity_tokens() >= tokens) return *chat_batcher_;
@@ -136,7 +141,7 @@ Batcher& Engine::chat_batcher(int64_t tokens) {
   check_memory(tokens);
   ServiceOptions o;
   o.max_running = 1, o.step_tokens = options_.prefill_chunk, o.step_target_ms = 0;
-  o.batch_invariant = config().text.experts == 0;
+  o.batch_invariant = can_be_routed();
   chat_batcher_ = make_batcher(o, std::max(tokens, std::min(2 * before, max_context())));
   return *chat_batcher_;
 }

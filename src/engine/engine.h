@@ -122,6 +122,7 @@ class Engine {
  private:
   Engine();
   void check_memory(int64_t tokens) const;
+  bool can_be_routed() const;
   Batcher& chat_batcher(int64_t tokens);
 
   EngineOptions options_;

@@ -15,7 +15,8 @@ struct ServiceOptions {
   int64_t queue_bytes = int64_t(2) << 30;  // pixels held by waiting and running requests; more are refused with QueueFull
   int64_t vision_cache_bytes = int64_t(256) << 20;  // features of pictures seen before; 0: none
   bool prefix_cache = true;
-  bool batch_invariant = false;          // every answer equals that of `vl8 run` with the same seed, bit for bit
+  bool batch_invariant = false;          // every answer equals that of `vl8 run` with the same seed, bit for bit (dense models on the
+                                         // CPU; others where Ops::batch_invariant says so)
   double ageing_s = 10;                  // waiting this long is worth one step of priority; 0: no ageing
   void validate() const;                 // throws Error(usage) naming the option and its range
 };
