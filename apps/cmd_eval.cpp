@@ -6,19 +6,13 @@
 #include "core/interrupt.h"
 #include "core/progress.h"
 #include "eval_score.h"
+#include "eval_suite.h"
 #include "options.h"
 
 namespace vl8 {
 namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-struct EvalOptions {
-  ModelOptions model;
-  std::string suite = "nano", data, answers, task;
-  int64_t limit = 0;
-  bool json = false;
-};
 
 // One file of items and the folder its pictures are relative to.
 struct Suite {
@@ -84,7 +78,9 @@ Json report(const Tallies& tallies) {
   return tasks;
 }
 
-int eval(const EvalOptions& o) {
+}  // namespace
+
+Json evaluate(const EvalOptions& o) {
   std::vector<Suite> suites = find_suites(o);
   auto engine = Engine::load(o.model.folder(), o.model.engine());
   std::ofstream answers;
@@ -94,7 +90,13 @@ int eval(const EvalOptions& o) {
   }
   Tallies tallies;
   for (const Suite& s : suites) run_suite(*engine, s, o, tallies, o.answers.empty() ? nullptr : &answers);
-  Json tasks = report(tallies);
+  return report(tallies);
+}
+
+namespace {
+
+int eval(const EvalOptions& o) {
+  const Json tasks = evaluate(o);
   if (o.json) {
     fmt::print("{}\n", Json{{"model", o.model.folder().string()}, {"suite", o.suite}, {"precision", o.model.precision}, {"tasks", tasks}}.dump());
     return 0;

@@ -52,7 +52,7 @@ bool VisionRun::advance(int64_t blocks) {
   const Rope rope = op_.vision_rope(grids_, c_.head_dim(), c_.merge_size);
   Tensor x = x_.tensor;
   if (next_ == 0) {
-    x = op_.linear(op_.upload(patches_), w_.patch_embed);
+    x = op_.patch_embed(op_.upload(patches_), w_.patch_embed, c_.channels);
     op_.tap("visual.patch_embed", x);
     x = op_.add_position_embedding(x, w_.position_table, grids_, c_.merge_size);
   }
