@@ -228,7 +228,9 @@ void encode_visuals(Runner& runner, std::vector<Sequence>& sequences) {
   for (const Sequence& s : sequences)
     for (const VisualInput& v : s.prompt.visuals) inputs.push_back(&v);
   if (inputs.empty()) return;
-  const std::vector<FeaturesPtr> features = runner.encode(inputs);
+  const std::unique_ptr<Encoding> encoding = runner.start(inputs);
+  encoding->advance(encoding->blocks());
+  const std::vector<FeaturesPtr> features = encoding->take();
   size_t at = 0;
   for (Sequence& s : sequences)
     for (FeaturesPtr& f : s.features) f = features[at++];
