@@ -12,8 +12,10 @@ declare -A may=(
   [text]="core text"
   [media]="core media"
   [grammar]="core text grammar"
+  [web]="core web"
   [io]="core ops model io"
-  [engine]="core ops model text media io grammar engine cpu"
+  [engine]="core ops model text media io grammar engine cpu cuda"
+  [server]="core model text media grammar engine server"
   [quant]="core ops model text media io grammar engine quant"
 )
 bad=0
@@ -29,7 +31,7 @@ while IFS=: read -r file line include; do
   fi
 done < <(grep -rnE '^#include "' src --include='*.h' --include='*.cpp' --include='*.inl' --include='*.cu' --include='*.cuh')
 # Only the file that makes backends may name one.
-if grep -rlE '#include "cpu/' src/engine | grep -v 'src/engine/loaded_model.cpp'; then
+if grep -rlE '#include "(cpu|cuda)/' src/engine | grep -v 'src/engine/loaded_model.cpp'; then
   echo "only src/engine/loaded_model.cpp may know which backends there are"
   bad=1
 fi

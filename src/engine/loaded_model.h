@@ -11,7 +11,9 @@ namespace vl8 {
 
 struct EngineOptions {
   Precision precision = Precision::bf16;
-  std::string backend = "cpu";  // "cpu" or "reference"
+  std::string backend = "cpu";  // "cpu", "cuda" or "reference"
+  int device = 0;               // cuda: number of the GPU
+  double gpu_memory_utilization = 0.9;  // cuda: share of the card's memory in use at most, other programs' included
   int threads = 0;              // 0: all that this process may use
   int64_t prefill_chunk = 512;  // tokens of a prompt per step
   int64_t page_tokens = 64;

@@ -23,9 +23,7 @@ bool takes_deepstack(const BatchView& b, int64_t layer) {
   return false;
 }
 
-}  // namespace
-
-Tensor text_forward(Ops& op, const TextConfig& c, const ModelWeights& w, const BatchView& b, KvCache& kv, Head head) {
+Tensor forward(Ops& op, const TextConfig& c, const ModelWeights& w, const BatchView& b, KvCache& kv, Head head) {
   op.begin_step();
   Tensor x = input_embeddings(op, w, b), delta;  // residual stream [T, C] and what the last half-layer adds to it
   const Rope rope = op.mrope(b.positions, b.tokens(), c.rope);
@@ -63,6 +61,13 @@ Tensor text_forward(Ops& op, const TextConfig& c, const ModelWeights& w, const B
   if (b.logit_rows.empty()) return {};
   Tensor h = op.rms_norm(op.gather_rows(last, b.logit_rows), w.norm, c.rms_norm_eps);
   return head == Head::hidden ? h : op.linear(h, w.head);
+}
+
+}  // namespace
+
+Tensor text_forward(Ops& op, const TextConfig& c, const ModelWeights& w, const BatchView& b, KvCache& kv, Head head) {
+  if (head == Head::hidden) return forward(op, c, w, b, kv, head);  // a step that a backend may replay always ends in logits
+  return op.step(b, kv, [&] { return forward(op, c, w, b, kv, head); });
 }
 
 }  // namespace vl8

@@ -30,6 +30,26 @@ VerbCost MeterOps::total() const {
   return t;
 }
 
+Tensor MeterOps::step(const BatchView& batch, KvCache& kv, const std::function<Tensor()>& forward) {
+  const Costs before = costs_;
+  bool issued = false;
+  Tensor out = inner_.step(batch, kv, [&] {
+    issued = true;
+    return forward();
+  });
+  Costs& recorded = recorded_[batch.tokens()];
+  for (size_t v = 0; v < costs_.size(); ++v) {
+    if (issued) {
+      recorded[v] = {costs_[v].calls - before[v].calls, costs_[v].flops - before[v].flops,
+                     costs_[v].weight_bytes - before[v].weight_bytes, costs_[v].kv_bytes - before[v].kv_bytes, 0};
+    } else {
+      costs_[v].calls += recorded[v].calls, costs_[v].flops += recorded[v].flops;
+      costs_[v].weight_bytes += recorded[v].weight_bytes, costs_[v].kv_bytes += recorded[v].kv_bytes;
+    }
+  }
+  return out;
+}
+
 template <typename F>
 auto MeterOps::timed(Verb verb, double flops, double weights, double kv, F f) {
   auto start = std::chrono::steady_clock::now();

@@ -1,6 +1,8 @@
 // The contracts: shapes and ranges of every verb, checked in one place for all backends.
 #include "ops/ops.h"
 
+#include <algorithm>
+
 namespace vl8 {
 namespace {
 void check_matrix(const char* verb, const Tensor& x, int64_t cols) {
@@ -112,6 +114,22 @@ Tensor Ops::gated_linear(const Tensor& x, const Linear& w) {
   check_linear("gated_linear", x, w);
   check(w.weight.n % 2 == 0 && w.bias.empty(), "gated_linear: {} rows{}", w.weight.n, w.bias.empty() ? "" : " and a bias");
   return do_gated_linear(x, w);
+}
+
+std::vector<int32_t> Ops::argmax(const Tensor& logits) {
+  const std::vector<float> values = download(logits);
+  const int64_t n = logits.cols();
+  std::vector<int32_t> out;
+  for (int64_t r = 0; r < logits.rows(); ++r) {
+    auto row = values.begin() + r * n;
+    out.push_back(int32_t(std::max_element(row, row + n) - row));
+  }
+  return out;
+}
+
+void Ops::prepare_experts(Moe& moe) {
+  for (Linear& l : moe.gate_up) prepare(l.weight);
+  for (Linear& l : moe.down) prepare(l.weight);
 }
 
 Tensor Ops::moe(const Tensor& x, const Moe& moe) {

@@ -6,6 +6,7 @@
 // Shapes: T tokens, C hidden size, Hq/Hkv query/key heads, D head size, N patches of the vision tower, V vocabulary.
 // The type of activations is the backend's secret; the CPU keeps them in F32 and rounds where matrix units need bf16.
 #pragma once
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -70,11 +71,22 @@ class Ops {
 
   // Load time: lets the backend pack or upload a weight. Must be called once for each weight before its use.
   virtual void prepare(Weight& weight) = 0;
+  virtual void prepare_vector(Tensor& /*weight*/) {}  // F32 parameters: norms, biases, the position table
+  virtual void prepare_experts(Moe& moe);             // all experts of a layer; by default one by one
   virtual KvCache make_kv_cache(int64_t layers, int64_t kv_heads, int64_t head_dim, int64_t page_tokens,
                                 int64_t pages) = 0;
   virtual void free_kv_cache(KvCache& cache) = 0;
   virtual Tensor upload(const Tensor& host) = 0;                       // F32 host array to an activation
   virtual std::vector<float> download(const Tensor& activation) = 0;  // any activation as F32 on the host
+
+  virtual std::vector<int32_t> argmax(const Tensor& logits);  // per row, the lowest among equals
+  virtual void synchronize() {}                                // waits for what was asked for; a clock may be read then
+  virtual size_t device_bytes() const { return 0; }            // memory held on a device of its own
+
+  // One forward of the text tower: `forward` issues its verbs for `batch`. A backend may upload the batch's arrays once
+  // here, and may record the verbs of a shape it has seen and replay them without calling `forward`. The result is valid
+  // until the next step.
+  virtual Tensor step(const BatchView& /*batch*/, KvCache& /*kv*/, const std::function<Tensor()>& forward) { return forward(); }
 
   // Gives an intermediate its reference module name; only a probe listens.
   virtual bool taps() const { return false; }

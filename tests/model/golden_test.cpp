@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "cuda/cuda_ops.h"
 #include "engine/loaded_model.h"
 #include "engine/runner.h"
 #include "ops/probe_ops.h"
@@ -230,7 +231,16 @@ TEST_P(Golden, IntermediatesCarryTheReferenceNames) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Golden, ::testing::Combine(::testing::ValuesIn(kSettings), ::testing::Values("reference", "cpu")), [](const auto& info) {
+std::vector<const char*> backends() {
+  std::vector<const char*> list;
+#ifndef VL8_CUDA_EMULATED
+  list = {"reference", "cpu"};
+#endif
+  if (cuda_usable()) list.push_back("cuda");
+  return list;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Golden, ::testing::Combine(::testing::ValuesIn(kSettings), ::testing::ValuesIn(backends())), [](const auto& info) {
   const Setting& s = std::get<0>(info.param);
   std::string name = std::string(s.checkpoint) + (s.precision == Precision::w8a8 ? "_w8a8_" : "_") + std::get<1>(info.param);
   for (char& ch : name)
