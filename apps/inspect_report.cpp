@@ -48,7 +48,7 @@ std::string describe_weight(const ModelConfig& config, const Checkpoint& checkpo
   if (t.name.ends_with("_packed")) {
     const int64_t k = t.shape[1] * (t.dtype == DType::i32 ? 8 : 2);
     if (scale && scale->shape.rank == 2 && scale->shape[1] > 0) text += fmt::format(", groups of {}", k / scale->shape[1]);
-  } else if (scale && config.quant.block_rows && scale->shape.rank >= 2 && scale->shape[-1] > 1) {
+  } else if (scale && config.quant.block_rows && scale->name.ends_with("_scale_inv")) {
     text += fmt::format(", {}x{} blocks", config.quant.block_rows, config.quant.block_cols);
   } else {
     text += scale && scale->shape.elements() > 1 ? ", per channel" : ", per tensor";

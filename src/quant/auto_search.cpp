@@ -157,6 +157,7 @@ class Search {
         u.info.bytes[0] += uint64_t(p.rows) * uint64_t(p.row_bytes(m.weight->k));
         u.info.bytes[1] += stored_bytes(kEight, p.rows, m.weight->k);
         u.info.bytes[2] += u.info.four_bits ? stored_bytes({Coding::i4_group, group_}, p.rows, m.weight->k) : 0;
+        if (u.info.four_bits && m.parts.size() > m.weight->parts.size()) u.info.bytes[2] += 16;  // fused here, two matrices in the result
       }
   }
 

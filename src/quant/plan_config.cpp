@@ -71,6 +71,7 @@ std::string with_compressed_tensors_config(std::string_view json, const QuantPla
     const StoredTensor& t = *copy.source;
     const bool matrix = t.shape.rank >= 2 && t.name.ends_with(".weight") && !t.name.ends_with("pos_embed.weight");
     if (matrix) ignored.push_back(t.stored.substr(0, t.stored.size() - 7));
+    if (t.name.ends_with(".experts.gate_up_proj") || t.name.ends_with(".experts.down_proj")) ignored.push_back(t.stored);
   }
   config["ignore"] = ignored;
   Json root = Json::parse(json);

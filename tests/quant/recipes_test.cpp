@@ -242,6 +242,7 @@ TEST(Recipes, GroupsThatDoNotFitAreNoted) {
 // Blocks of zeros stay zeros, the smallest and the largest BF16 numbers stay finite and of their sign.
 TEST(Recipes, ZerosSubnormalsAndExtremes) {
   for (const Recipe& recipe : recipes()) {
+    if (std::string_view(recipe.name) == "auto") continue;  // its formats come from the search
     Folder f;
     const std::string name = "model.language_model.layers.0.mlp.up_proj.weight";
     Tensors t = tiny_tensors(parse_model_config(wide_config(false), "c"), DType::bf16, 5);
