@@ -15,7 +15,7 @@ declare -A may=(
   [web]="core web"
   [io]="core ops model io"
   [engine]="core ops model text media io grammar engine cpu cuda"
-  [server]="core model text media grammar engine server"
+  [server]="core model text media grammar web engine server"
   [quant]="core ops model text media io grammar engine quant"
 )
 bad=0

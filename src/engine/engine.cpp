@@ -6,6 +6,7 @@
 #include "engine/batcher.h"
 #include "engine/invariant_model.h"
 #include "engine/runner.h"
+#include "grammar/compiled_grammar.h"
 #include "io/weight_store.h"
 
 namespace vl8 {
@@ -152,6 +153,7 @@ Answer Engine::chat(const ChatRequest& request, const OnDelta& on_delta) {
   g.prompt = std::move(chat.prompt);
   g.sampling = request.sampling, g.stops = request.stops, g.max_tokens = request.max_tokens;
   g.ignore_end = request.ignore_end, g.starts_thinking = chat.starts_thinking;
+  if (request.structure) g.constraint = request.structure->start(generation_.end_tokens);
   check_request(g);
   Batcher& batcher = chat_batcher(int64_t(g.prompt.ids.size()) + g.max_tokens);
 

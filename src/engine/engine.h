@@ -27,6 +27,8 @@
 
 namespace vl8 {
 
+class CompiledGrammar;
+
 // A picture by its encoded bytes, and what messages call it.
 struct EncodedImage {
   std::string bytes, name;
@@ -45,6 +47,7 @@ struct ChatRequest {
   std::vector<std::string> stops;
   int64_t max_tokens = 0;  // 0: as much as the context leaves, at most 4096
   bool ignore_end = false;
+  std::shared_ptr<CompiledGrammar> structure;  // of the answer, after any reasoning; made for this model's tokenizer. Null: free text
 };
 
 // A conversation ready for the engine: what a worker thread makes of a ChatRequest.

@@ -7,6 +7,7 @@
 #include "server/access_log.h"
 #include "server/generation.h"
 #include "server/transcript.h"
+#include "web/web_asset.h"
 
 #ifndef VL8_VERSION
 #define VL8_VERSION "0"
@@ -74,6 +75,15 @@ void version(ServerState& server, std::shared_ptr<Exchange> x) {
   x->respond(200, dump({{"version", VL8_VERSION}, {"model", server.model().names.front()}}));
 }
 
+void page(ServerState&, std::shared_ptr<Exchange> x) {
+  const auto asset = web_asset(x->request().path);
+  check(asset.has_value(), "no such file of the page: {}", x->request().path);
+  HttpHeaders headers = {{"etag", asset->etag}, {"cache-control", "no-cache"}, {"x-content-type-options", "nosniff"}, {"referrer-policy", "no-referrer"},
+                         {"content-security-policy", std::string(web_content_security_policy())}};
+  if (x->request().header("if-none-match") == asset->etag) return x->respond(304, "", std::string(asset->content_type), std::move(headers));
+  x->respond(200, std::string(asset->bytes), std::string(asset->content_type), std::move(headers));
+}
+
 constexpr Route kRoutes[] = {
     {"POST", "/v1/chat/completions", Access::key, true, generate<kChatDialect>},
     {"POST", "/v1/completions", Access::key, true, generate<kCompletionsDialect>},
@@ -91,6 +101,12 @@ constexpr Route kRoutes[] = {
     {"DELETE", "/v1/sessions/*", Access::key, false, start_session_request},
     {"POST", "/tokenize", Access::key, true, start_tokenize},
     {"POST", "/detokenize", Access::key, false, detokenize},
+    {"GET", "/", Access::open, false, page},
+    {"GET", "/index.html", Access::open, false, page},
+    {"GET", "/style.css", Access::open, false, page},
+    {"GET", "/text.js", Access::open, false, page},
+    {"GET", "/answer.js", Access::open, false, page},
+    {"GET", "/app.js", Access::open, false, page},
     {"GET", "/health", Access::open, false, health},
     {"GET", "/ready", Access::open, false, ready},
     {"GET", "/version", Access::open, false, version},

@@ -21,7 +21,8 @@ ModelFacts facts_of(const Engine& e, const ServerConfig& c, const std::string& f
 }  // namespace
 
 ServerState::ServerState(std::unique_ptr<Service> service, const ServerConfig& config, const std::string& folder_name)
-    : started(unix_seconds()),
+    : structured(service->engine().tokenizer()),
+      started(unix_seconds()),
       service_(std::move(service)),
       model_(facts_of(service_->engine(), config, folder_name)),
       config_(std::make_shared<ServerConfig>(config)),

@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "engine/service.h"
+#include "grammar/structured_output.h"
 #include "server/api_keys.h"
 #include "server/decoder_pool.h"
 #include "server/media_source.h"
@@ -30,6 +31,7 @@ class ServerState {
   void reload(ServerConfig fresh);
 
   ApiKeys keys;
+  StructuredOutput structured;  // grammars of answers, compiled once for all requests that use them
   ServerCounters counters;
   std::atomic<bool> draining{false};
   int64_t started = 0;  // unix seconds
