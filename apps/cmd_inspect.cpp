@@ -1,6 +1,7 @@
 // vl8 inspect: what is in a model folder, and what this machine will make of it.
 #include <algorithm>
 
+#include "gpu_plan.h"
 #include "inspect_report.h"
 #include "options.h"
 #include "quant/diff.h"
@@ -8,7 +9,9 @@
 namespace vl8 {
 namespace {
 struct InspectOptions {
-  std::string model, diff;
+  std::string model, diff, backend = "cpu";
+  int device = 0;
+  double gpu_memory_utilization = 0.9;
   int64_t context = 0, worst = 20;
   bool json = false;
 };
@@ -47,6 +50,11 @@ CommandBody setup_inspect(CLI::App& app) {
   app.add_option("--context", o->context, "tokens of prompt and answer to plan memory for")->check(CLI::PositiveNumber);
   app.add_option("--diff", o->diff, "compare with this folder: formats, sizes, and how far the weights are apart");
   app.add_option("--worst", o->worst, "with --diff: modules to list")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--backend", o->backend, "cpu, or cuda: what a GPU must hold")->check(CLI::IsMember({"cpu", "cuda"}))->capture_default_str();
+  app.add_option("--device", o->device, "with --backend cuda: number of the GPU")->check(CLI::NonNegativeNumber)->capture_default_str();
+  app.add_option("--gpu-memory-utilization", o->gpu_memory_utilization, "with --backend cuda: share of the GPU's memory in use at most, other programs' included")
+      ->check(CLI::Range(0.05, 1.0))
+      ->capture_default_str();
   app.add_flag("--json", o->json, "one JSON object");
   app.footer("Reads config.json and file headers only, no weights. (--diff reads them.)\nExamples:\n  vl8 inspect -m Qwen3-VL-8B-Instruct-FP8 --context 8192\n"
              "  vl8 inspect Qwen3-VL-8B-Instruct --diff Qwen3-VL-8B-Instruct-FP8");
@@ -55,8 +63,17 @@ CommandBody setup_inspect(CLI::App& app) {
     require_model_folder(folder);
     if (!o->diff.empty()) return show_diff(*o, folder);
     InspectReport report = inspect_model(load_model_config(folder), Checkpoint(folder), o->context);
-    if (o->json) fmt::print("{}\n", inspect_json(report));
-    else fmt::print("{}", inspect_text(report));
+    const bool gpu = o->backend == "cuda";
+    std::optional<CudaDeviceInfo> card;
+    if (gpu && cuda_usable()) card = cuda_device(o->device);  // without a card the plan is printed all the same
+    const GpuPlan plan = gpu ? plan_gpu(report, card ? &*card : nullptr, o->gpu_memory_utilization) : GpuPlan();
+    if (o->json) {
+      auto j = nlohmann::ordered_json::parse(inspect_json(report));
+      if (gpu) j["gpu"] = gpu_plan_json(plan);
+      fmt::print("{}\n", j.dump(2));
+    } else {
+      fmt::print("{}{}", inspect_text(report), gpu ? gpu_plan_text(plan, report.context) : "");
+    }
     return 0;
   };
 }

@@ -42,7 +42,7 @@ Precision parse_precision(const std::string& name) {
 
 void ModelOptions::add_to(CLI::App& app) {
   app.add_option("-m,--model", model, "model folder (default: VL8_MODEL, else the bundled model)");
-  app.add_option("--precision", precision, "arithmetic: bf16 (fast), f32, w8a16, w8a8")->capture_default_str();
+  app.add_option("--precision", precision, "arithmetic: bf16, f32, w8a16, w8a8, or auto: w8a8 on a GPU (only FP8 weights are affected), bf16 elsewhere")->capture_default_str();
   app.add_option("--backend", backend, "cpu, cuda, or reference (plain loops)")->capture_default_str();
   app.add_option("--device", device, "with --backend cuda: number of the GPU")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_option("--gpu-memory-utilization", gpu_memory_utilization, "with --backend cuda: share of the GPU's memory in use at most, other programs' included")
@@ -57,7 +57,7 @@ fs::path ModelOptions::folder() const { return model.empty() ? default_model_fol
 
 EngineOptions ModelOptions::engine() const {
   EngineOptions o;
-  o.precision = parse_precision(precision);
+  o.precision = precision == "auto" ? (backend == "cuda" ? Precision::w8a8 : Precision::bf16) : parse_precision(precision);
   o.backend = backend;
   o.threads = threads;
   o.batch_invariant = batch_invariant;

@@ -297,10 +297,12 @@ class CudaOps final : public Ops {
     check(d != nullptr, "{} was not prepared for CUDA", w.name);
     return *d;
   }
+  // Before compute capability 8.9 there are no FP8 units that E4M3 inputs would be for.
+  bool quantises(int64_t rows) const { return options_.precision == Precision::w8a8 && ctx_.sm >= 89 && rows >= kQuantRows; }
   // The input of a product: as it is, or in E4M3 groups (made by the norm in front, or here).
   GemmInput input(const Tensor& x, const GemmWeight& w, int64_t rows) {
     GemmInput in{x.data, format_of(x), nullptr, rows, 0};
-    if (options_.precision != Precision::w8a8 || w.format != Format::e4m3 || rows < kQuantRows) return in;
+    if (!quantises(rows) || w.format != Format::e4m3) return in;
     if (twin_.of != x.data || twin_.rows != rows) twin_ = quantise(in, w.k);
     return {twin_.q, Format::e4m3, twin_.scale, rows, 0};
   }
@@ -373,7 +375,7 @@ class CudaOps final : public Ops {
     Tensor y = tensor(x.dtype, x.shape), sum = delta ? tensor(x.dtype, x.shape) : x;
     NormArgs a{x.data, delta ? delta->data : nullptr, sum.data, parameters(weight), nullptr, y.data, nullptr, nullptr, format_of(x), t, c, eps};
     twin_ = {};
-    if (options_.precision == Precision::w8a8 && uploader_.has_fp8() && t >= kQuantRows && c % kScaleGroup == 0 && c <= kMaxNormColumns) {
+    if (quantises(t) && uploader_.has_fp8() && c % kScaleGroup == 0 && c <= kMaxNormColumns) {
       twin_ = make_twin(y.data, t, c);
       a.q = twin_.q, a.scale = twin_.scale;
     }

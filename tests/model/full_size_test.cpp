@@ -101,7 +101,12 @@ TEST_P(FullSize, CudaIsTheCpu) {
 
 INSTANTIATE_TEST_SUITE_P(Shapes, FullSize,
                          ::testing::Combine(::testing::Values("8b-fp8.derived.json", "30b-a3b-fp8.derived.json"),
-                                            ::testing::Values(Precision::bf16, Precision::w8a8)));
+                                            ::testing::Values(Precision::bf16, Precision::w8a8)),
+                         [](const auto& info) {
+                           std::string name(std::get<0>(info.param));
+                           std::replace_if(name.begin(), name.end(), [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); }, '_');
+                           return name + (std::get<1>(info.param) == Precision::bf16 ? "_bf16" : "_w8a8");
+                         });
 
 }  // namespace
 }  // namespace vl8

@@ -10,9 +10,9 @@ if [ -n "${VL8_BUILD:-}" ]; then
   bin=$VL8_BUILD
 else
   work=$(mktemp -d); tar -C "$work" -xJf "$here/vl8-gpu.tar.xz"
-  bin=$work/bin; export LD_LIBRARY_PATH=$work/lib VL8_GOLDEN=$work/golden
+  bin=$work/bin; export LD_LIBRARY_PATH=$work/lib VL8_GOLDEN=$work/golden VL8_SHARED=$work/shared
 fi
-configs=${VL8_CONFIGS:-${work:-}/configs}
+configs=${VL8_CONFIGS:-${work:-}/shared/qwen3-vl/configs}
 nvidia-smi --query-gpu=name,memory.total,driver_version,clocks.sm,clocks.mem --format=csv,noheader | tee "$out/gpu.txt"
 
 step() {  # NAME SECONDS COMMAND..: its log is NAME.log
@@ -24,7 +24,7 @@ step() {  # NAME SECONDS COMMAND..: its log is NAME.log
 }
 tests() {  # NAME SECONDS PROGRAM FILTER: one line a failed case
   step "$1" "$2" "$bin/$3" --gtest_brief=1 "--gtest_filter=$4"
-  grep -E '^\[  PASSED|^\[  FAILED|Failure|Error|exception' "$out/$1.log" | sort | uniq -c | sort -rn | head -8
+  grep -E '^\[  PASSED|^\[  FAILED  \] [A-Z]|least cosine|^tiny|exception' "$out/$1.log" | cut -c1-160 | sort -u | head -14
 }
 bench() {  # NAME SECONDS ARGUMENTS..
   local name=$1 limit=$2; shift 2
@@ -45,16 +45,19 @@ print("  device memory", row["memory"]["device_mb"], "MB")
 PY
 }
 
+# First with everything optional off, so that a failure says which part it is in.
 VL8_CUDA=noearly,nohopper,nographs tests verbs-plain 20 test_cuda '*'
+VL8_CUDA=noearly,nohopper,nographs tests golden-plain 20 test_model '*LogitsPositionsGreedy*cuda*:*Bf16IsClose*cuda*'
 tests verbs 15 test_cuda '*'
-VL8_CUDA=noearly,nohopper tests golden-plain 20 test_model '*LogitsPositionsGreedy*cuda*:*Bf16IsClose*cuda*'
 tests golden 20 test_model '*LogitsPositionsGreedy*cuda*:*Bf16IsClose*cuda*:*AnyBatch*cuda*'
+tests full-size 25 test_model '*FullSize*'
 shape() { echo --shape "$configs/$1" --random fp8 --precision w8a8; }
 bench 8b 45 $(shape 8b-fp8.derived.json) --prompt 1024 --gen 40 --chunk 4096 --image 1024x1024 --sweep 4096:8:1,2048:10:64,32768:8:1 --repeat 2
+grep -q '^{' "$out/8b.log" || VL8_CUDA=noearly,nohopper,nographs bench 8b-plain 30 $(shape 8b-fp8.derived.json) --prompt 1024 --gen 10 --chunk 1024 --image 1024x1024 --repeat 2
 VL8_CUDA=nohopper bench 8b-nohopper 25 $(shape 8b-fp8.derived.json) --prompt 4096 --gen 8 --chunk 4096 --image 1024x1024 --layers 8 --repeat 2
 VL8_CUDA=tune bench 8b-tuned 45 $(shape 8b-fp8.derived.json) --prompt 4096 --gen 24 --chunk 4096 --layers 8 --repeat 2
 bench 4b 40 $(shape 4b-fp8.derived.json) --prompt 1024 --gen 24 --chunk 4096
-bench 30b 60 $(shape 30b-a3b-fp8.derived.json) --prompt 4096 --gen 24 --chunk 4096
+bench 30b 60 $(shape 30b-a3b-fp8.derived.json) ${LAYERS_30B:+--layers $LAYERS_30B} --prompt 4096 --gen 24 --chunk 4096
 command -v compute-sanitizer > /dev/null && step memcheck 120 compute-sanitizer --error-exitcode 9 "$bin/test_cuda" --gtest_filter='*bf16'
 python3 - "$out" <<'PY'
 import glob, json, os, sys
