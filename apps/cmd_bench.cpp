@@ -4,6 +4,7 @@
 #include <random>
 #include <sys/resource.h>
 
+#include "bench_sparse.h"
 #include "core/file.h"
 #include "core/interrupt.h"
 #include "cpu/ceiling.h"
@@ -19,6 +20,8 @@ using Clock = std::chrono::steady_clock;
 
 struct BenchOptions {
   ModelOptions model;
+  std::string part;
+  SparseBench sparse;
   std::string shape, random = "fp8", image;
   int64_t prompt = 512, gen = 32, batch = 1, layers = 0, chunk = 512, repeat = 3;
   bool json = false, breakdown = false;
@@ -203,6 +206,12 @@ int bench(const BenchOptions& o) {
   if (!o.shape.empty() && !o.model.model.empty()) fail_usage("give either -m MODEL or --shape CONFIG.json, not both");
   EngineOptions engine = o.model.engine();
   LoadedModel m = o.shape.empty() ? load_model(o.model.folder(), engine) : random_model(o, engine);
+  if (o.part == "sparse") {
+    Json j = bench_sparse(m, engine, o.sparse);
+    j["backend"] = std::string(m.ops->name()), j["memory"] = {{"peak_rss_mb", round3(peak_rss_mb())}};
+    fmt::print("{}\n", j.dump(o.json ? -1 : 2));
+    return 0;
+  }
   Bench b(o, m, engine);
   Json j;
   j["backend"] = std::string(m.ops->name());
@@ -220,6 +229,13 @@ int bench(const BenchOptions& o) {
 
 CommandBody setup_bench(CLI::App& app) {
   auto o = std::make_shared<BenchOptions>();
+  app.add_option("PART", o->part, "sparse: gated visual work against dense, on a drawn stream and a prompt of many pictures")->check(CLI::IsMember({"sparse"}));
+  app.add_option("--frames", o->sparse.frames, "sparse: frames of the stream")->check(CLI::Range(4, 100000))->capture_default_str();
+  app.add_option("--anomalous", o->sparse.anomalous, "sparse: share of frames with something new")->check(CLI::Range(0.0, 0.5))->capture_default_str();
+  app.add_option("--size", o->sparse.size, "sparse: pixels of a side of the stream's frames")->check(CLI::Range(128, 4096))->capture_default_str();
+  app.add_option("--images", o->sparse.images, "sparse: pictures of the single prompt")->check(CLI::Range(1, 256))->capture_default_str();
+  app.add_option("--image-size", o->sparse.image_size, "sparse: pixels of a side of these")->check(CLI::Range(64, 2048))->capture_default_str();
+  app.add_option("--share", o->sparse.share, "sparse: kept of the single prompt")->check(CLI::Range(0.05, 1.0))->capture_default_str();
   o->model.add_to(app);
   app.add_option("--shape", o->shape, "config.json of a model; its weights are drawn at random in memory");
   app.add_option("--random", o->random, "with --shape: fp8 or bf16 weights")->capture_default_str();

@@ -15,5 +15,6 @@ CommandBody setup_bench(CLI::App& app);
 CommandBody setup_dump(CLI::App& app);
 CommandBody setup_eval(CLI::App& app);
 CommandBody setup_quantize(CLI::App& app);
+CommandBody setup_watch(CLI::App& app);
 
 }  // namespace vl8

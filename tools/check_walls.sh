@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 
 declare -A may=(
   [core]="core"
+  [sparse]="core sparse"
   [ops]="core ops"
   [cpu]="core ops cpu"
   [cuda]="core ops cuda"
@@ -13,7 +14,8 @@ declare -A may=(
   [media]="core media"
   [grammar]="core text grammar"
   [io]="core ops model io"
-  [engine]="core ops model text media io grammar engine cpu"
+  [engine]="core sparse ops model text media io grammar engine cpu"
+  [watch]="core sparse media engine watch"
   [quant]="core ops model io quant"
 )
 bad=0

@@ -5,8 +5,9 @@ set -euo pipefail
 
 build=(build-essential cmake ninja-build pkg-config ca-certificates
        libfmt-dev libspdlog-dev libcli11-dev libsimdjson-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev
-       libturbojpeg0-dev libjpeg-dev libpng-dev libwebp-dev libgif-dev libxxhash-dev libavformat-dev libavcodec-dev libswscale-dev)
-test=(libgtest-dev libgmock-dev libbenchmark-dev ffmpeg)
+       libturbojpeg0-dev libjpeg-dev libpng-dev libwebp-dev libgif-dev libxxhash-dev libavformat-dev libavcodec-dev libswscale-dev libavdevice-dev
+       libsqlite3-dev libcurl4-openssl-dev libssl-dev libmosquitto-dev libtomlplusplus-dev)
+test=(libgtest-dev libgmock-dev libbenchmark-dev ffmpeg mosquitto mosquitto-clients sqlite3 python3)
 
 packages=()
 for group in "$@"; do

@@ -3,6 +3,7 @@
 #include "io/weight_store.h"
 
 #include <algorithm>
+#include "engine/gating.h"
 #include <chrono>
 
 
@@ -14,8 +15,12 @@ double ms_since(Clock::time_point start) { return std::chrono::duration<double, 
 
 PromptMedia preprocess(const ChatRequest& request, const ProcessorConfig& processor) {
   PromptMedia media;
-  for (const EncodedImage& image : request.images)
-    media.images.push_back(preprocess_encoded(std::as_bytes(std::span(image.bytes)), image.name, processor.image, request.image_overrides));
+  media.sparsity = request.sparsity;
+  for (const EncodedImage& image : request.images) {
+    media.images.push_back(image.pixels ? preprocess_image(*image.pixels, processor.image, request.image_overrides)
+                                        : preprocess_encoded(std::as_bytes(std::span(image.bytes)), image.name, processor.image, request.image_overrides));
+    media.streams.push_back(image.stream);
+  }
   for (const auto& video : request.videos)
     media.videos.push_back(preprocess_frames(*video, processor.video, request.video_overrides));
   return media;
@@ -93,6 +98,7 @@ PreparedChat Engine::prepare(const ChatRequest& request) const {
   for (const VideoInput& v : media.videos) chat.timestamps.push_back(v.timestamps);
   chat.starts_thinking = rendered.view().ends_with("<think>\n");
   chat.prompt = build_prompt(rendered, std::move(media), *tokenizer_, config(), request.dialect);
+  chat.activation = activation(chat.prompt, config());
   chat.pixels_ms = ms_since(start);
   return chat;
 }
@@ -105,6 +111,7 @@ Answer Engine::chat(const ChatRequest& request, const OnDelta& on_delta) {
   answer.resized_sizes = std::move(chat.resized_sizes);
   answer.timestamps = std::move(chat.timestamps);
   answer.times.pixels_ms = chat.pixels_ms;
+  answer.activation = chat.activation;
   answer.times.first_token_ms += chat.pixels_ms;
   return answer;
 }

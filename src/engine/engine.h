@@ -30,6 +30,8 @@ namespace vl8 {
 // A picture by its encoded bytes, and what messages call it.
 struct EncodedImage {
   std::string bytes, name;
+  std::shared_ptr<const Image> pixels = {};         // instead of bytes: decoded already
+  std::shared_ptr<VisualStream> stream = {};        // of a camera: only what changed is computed again (engine/gating.h)
 };
 
 struct ChatRequest {
@@ -41,6 +43,7 @@ struct ChatRequest {
   ImageOverrides image_overrides;
   VideoOverrides video_overrides;
   VideoDialect dialect = VideoDialect::replace_triple;
+  Sparsity sparsity;  // how much visual work is done; off: all of it
   SamplingParams sampling;
   std::vector<std::string> stops;
   int64_t max_tokens = 0;  // 0: as much as the context leaves, at most 4096
@@ -53,6 +56,7 @@ struct PreparedChat {
   bool starts_thinking = false;                  // the template left `<think>` open
   std::vector<Size> image_sizes, resized_sizes;  // of request.images
   std::vector<std::vector<double>> timestamps;   // of request.videos, seconds of each frame group
+  double activation = 0;                         // share of visual work that will be done (engine/gating.h)
   double pixels_ms = 0;
 };
 
@@ -67,6 +71,7 @@ struct Answer {
   int64_t prompt_tokens = 0, visual_tokens = 0;
   std::vector<Size> image_sizes, resized_sizes;  // of request.images
   std::vector<std::vector<double>> timestamps;   // of request.videos
+  double activation = 0;                         // share of the visual work that was done; 1: dense
   AnswerTimes times;
 };
 

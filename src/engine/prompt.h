@@ -8,15 +8,20 @@
 #include "media/processor.h"
 #include "model/config.h"
 #include "model/positions.h"
+#include "sparse/policy.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace vl8 {
 
+struct VisualGate;    // what of a visual is computed and read: engine/gating.h
+struct VisualStream;
+
 struct VisualInput {
   std::shared_ptr<const PatchBuffer> patches;  // [grid.patches(), features], F32
   Grid grid;
-  ContentHash hash;
+  ContentHash hash;                        // of pixels and gate
+  std::shared_ptr<const VisualGate> gate;  // null: all of it
 };
 
 struct Prompt {
@@ -38,6 +43,8 @@ enum class VideoDialect : uint8_t { replace_triple, keep_outer_pair };
 struct PromptMedia {
   std::vector<ImageInput> images;  // in the order of their placeholders
   std::vector<VideoInput> videos;
+  Sparsity sparsity;                                  // off: everything is computed and read
+  std::vector<std::shared_ptr<VisualStream>> streams; // of the images; empty, or null for those of no stream
 };
 
 // Throws Error(input) where the placeholders of the rendered text do not match the media.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "engine/gating.h"
+
 namespace vl8 {
 
 Runner::Runner(Ops& op, const ModelConfig& config, const ModelWeights& weights, int64_t kv_pages, int64_t page_tokens)
@@ -38,7 +40,8 @@ void Runner::encode_visuals(Sequence& s, int64_t begin, int64_t end) {
     if (run.begin >= end || run.begin + run.tokens() <= begin || !s.features[v].main.tensor.empty()) continue;
     auto start = std::chrono::steady_clock::now();
     const VisualInput& input = s.prompt.visuals[v];
-    s.features[v] = vision_forward(op_, config_.vision, weights_.vision, input.patches->tensor(), std::span(&input.grid, 1));
+    s.features[v] = encode_visual(op_, config_, weights_, input);
+    adopt_choice(s.prompt, v, s.features[v]);
     vision_ms_ += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   }
 }

@@ -17,11 +17,20 @@ void prepare(Ops& op, const ModelConfig& config, ModelWeights& weights);
 struct VisionFeatures {
   Kept main;                    // [N / merge², C]
   std::vector<Kept> deepstack;  // one for each tap
+  std::vector<int32_t> tokens;  // the 2x2 groups that the rows are of, where they were chosen by their features; empty: as planned
+};
+
+// A part of the tower's work: only these 2x2 groups (ascending, counted over all grids) are computed, and have rows in the
+// result. With `memory` (of one picture: one grid with t = 1; Ops::vision_attention_memory) they attend to the remembered keys
+// and values of the others and replace their own; without it they attend to each other.
+struct VisionGate {
+  std::span<const int32_t> groups;
+  KvCache* memory = nullptr;
 };
 
 // patches: host F32 [N, patch features] in merge-block order (spec 5.4). Each frame group of a grid attends to itself.
 VisionFeatures vision_forward(Ops& op, const VisionConfig& config, const VisionWeights& weights, const Tensor& patches,
-                              std::span<const Grid> grids);
+                              std::span<const Grid> grids, const VisionGate* gate = nullptr);
 
 // One step for all sequences of the batch. Writes their keys and values into `kv`; returns the logits [R, V] of
 // batch.logit_rows (valid until the next step), or nothing where none are wanted.

@@ -16,6 +16,24 @@ std::vector<int32_t> attention_segments(std::span<const Grid> grids) {
   return ends;
 }
 
+// The rows of the kept groups: merge² consecutive rows each.
+std::vector<int32_t> rows_of_groups(std::span<const int32_t> groups, int64_t block) {
+  std::vector<int32_t> rows;
+  for (int32_t g : groups)
+    for (int64_t i = 0; i < block; ++i) rows.push_back(int32_t(g * block + i));
+  return rows;
+}
+
+// Segments of the rows that are left; frame groups of which nothing is left vanish.
+std::vector<int32_t> segments_of(std::span<const int32_t> rows, std::span<const int32_t> whole) {
+  std::vector<int32_t> ends{0};
+  for (size_t s = 1; s < whole.size(); ++s) {
+    const int32_t end = int32_t(std::lower_bound(rows.begin(), rows.end(), whole[s]) - rows.begin());
+    if (end > ends.back()) ends.push_back(end);
+  }
+  return ends;
+}
+
 // Four patches (one 2x2 block, consecutive rows) become one token (spec 6.5).
 Tensor merge_patches(Ops& op, const Merger& m, const Tensor& x, int64_t merged, bool norm_after_merge) {
   const Shape wide{merged, x.shape.elements() / merged};
@@ -27,21 +45,32 @@ Tensor merge_patches(Ops& op, const Merger& m, const Tensor& x, int64_t merged, 
 }  // namespace
 
 VisionFeatures vision_forward(Ops& op, const VisionConfig& c, const VisionWeights& w, const Tensor& patches,
-                              std::span<const Grid> grids) {
+                              std::span<const Grid> grids, const VisionGate* gate) {
   op.begin_step();
-  const std::vector<int32_t> segments = attention_segments(grids);
-  const int64_t merged = patches.rows() / (c.merge_size * c.merge_size);
-  const Rope rope = op.vision_rope(grids, c.head_dim(), c.merge_size);
+  std::vector<int32_t> segments = attention_segments(grids);
+  const int64_t block = c.merge_size * c.merge_size;
+  Rope rope = op.vision_rope(grids, c.head_dim(), c.merge_size);
   Tensor x = op.linear(op.upload(patches), w.patch_embed);
   op.tap("visual.patch_embed", x);
   x = op.add_position_embedding(x, w.position_table, grids, c.merge_size);
+  std::vector<int32_t> rows;
+  if (gate) {
+    check(!gate->memory || (grids.size() == 1 && grids[0].t == 1), "a vision memory holds one picture, not {} grids", grids.size());
+    rows = rows_of_groups(gate->groups, block);
+    segments = segments_of(rows, segments);
+    x = op.gather_rows(x, rows);
+    rope = {op.gather_rows(rope.cos, rows), op.gather_rows(rope.sin, rows)};
+  }
+  const int64_t merged = x.rows() / block;
 
   VisionFeatures out;
   for (int64_t i = 0; i < c.depth; ++i) {
     const VisionBlock& b = w.blocks[size_t(i)];
     op.next_layer();
     Tensor qkv = op.linear(op.layer_norm(x, b.norm1, b.norm1_bias, kLayerNormEps), b.qkv);
-    Tensor h = op.linear_residual(x, op.vision_attention(qkv, c.heads, rope, segments), b.proj);
+    Tensor a = gate && gate->memory ? op.vision_attention_memory(qkv, c.heads, rope, *gate->memory, i, rows)
+                                    : op.vision_attention(qkv, c.heads, rope, segments);
+    Tensor h = op.linear_residual(x, a, b.proj);
     Tensor f = op.linear(op.layer_norm(h, b.norm2, b.norm2_bias, kLayerNormEps), b.fc1, Activation::gelu_tanh);
     x = op.linear_residual(h, f, b.fc2);
     if (op.taps()) op.tap(fmt::format("visual.blocks.{}", i), x);
