@@ -89,6 +89,7 @@ struct GemmContext {
   // Programmatic dependent launch: kernels may start before the previous one on the stream has ended; they wait for
   // its end before they touch x, residual or y, but prefetch weights before that. Weights must be complete by then.
   bool pdl = false;
+  const class GemmTable* table = nullptr;  // measured choices (gemm_tune.h); null: the rules of choose/
 };
 constexpr size_t kGemmWorkspaceBytes = size_t(32) << 20;
 

@@ -4,6 +4,9 @@
 
 namespace vl8::cuda {
 
+template <Format F>
+constexpr int kBytes = int(format_bytes(F));  // of one element; a variable, because device code may not call format_bytes
+
 struct GemmArgs {
   const void* x;         // [m, k], row stride x_stride
   const float* x_scale;  // E4M3: [ceil(k / 128), x_scale_stride]

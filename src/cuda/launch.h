@@ -2,7 +2,13 @@
 #pragma once
 #include <cuda_runtime.h>
 
+#include <tuple>
+#include <type_traits>
+
 #include "cuda/gemm.h"
+#ifdef VL8_CUDA_EMULATION
+#include "cuda/emulate/emulate.h"
+#endif
 
 namespace vl8::cuda {
 
@@ -19,9 +25,19 @@ struct LaunchShape {
 template <typename... Args>
 void allow_shared(void (*kernel)(Args...), int bytes) {
   if (bytes > 48 * 1024)
-    check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "shared memory limit");
+    check_cuda(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "shared memory limit");
 }
 
+#ifdef VL8_CUDA_EMULATION
+#define VL8_DYNAMIC_SHARED(type, name) type* name = static_cast<type*>(::vl8::emulate::dynamic_shared())
+template <typename... Params, typename... Args>
+void launch(const char*, void (*kernel)(Params...), const LaunchShape& shape, const GemmContext&, Args&&... args) {
+  emulate::submit([=, parameters = std::tuple<std::remove_cv_t<Params>...>(Params(args)...)] {
+    emulate::run(shape.grid, shape.block, shape.shared_bytes, [&] { std::apply(kernel, parameters); });
+  });
+}
+#else
+#define VL8_DYNAMIC_SHARED(type, name) extern __shared__ __align__(1024) type name[]
 template <typename... Params, typename... Args>
 void launch(const char* name, void (*kernel)(Params...), const LaunchShape& shape, const GemmContext& context,
             Args&&... args) {
@@ -42,5 +58,7 @@ void launch(const char* name, void (*kernel)(Params...), const LaunchShape& shap
   }
   check_cuda(cudaLaunchKernelEx(&config, kernel, Params(args)...), name);
 }
+
+#endif
 
 }  // namespace vl8::cuda

@@ -1,0 +1,9 @@
+#include "cuda/sm90/gemm/stream.cuh"
+
+namespace vl8::cuda::sm90 {
+
+void launch_stream_e4m3(const GemmArgs& a, int tokens, const GemmContext& context) {
+  launch_stream<Format::e4m3>(a, tokens, context);
+}
+
+}  // namespace vl8::cuda::sm90
