@@ -2,12 +2,14 @@
 #include <algorithm>
 #include <chrono>
 #include <random>
-#include <sys/resource.h>
 
+#include "bench_model.h"
 #include "bench_sparse.h"
 #include "core/file.h"
 #include "core/interrupt.h"
+#include "core/usage.h"
 #include "cpu/ceiling.h"
+#include "cuda/ceiling.h"
 #include "io/random_checkpoint.h"
 #include "ops/meter_ops.h"
 #include "options.h"
@@ -18,14 +20,27 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 
+constexpr int64_t kDecodeWarmUp = 3;  // a step is recorded at its second run and first replayed at its third
+
 struct BenchOptions {
   ModelOptions model;
   std::string part;
   SparseBench sparse;
-  std::string shape, random = "fp8", image;
+  std::string shape, random = "fp8", image, write_random;
   int64_t prompt = 512, gen = 32, batch = 1, layers = 0, chunk = 512, repeat = 3;
+  std::vector<std::string> sweep;  // PROMPT:GEN:BATCH
   bool json = false, breakdown = false;
 };
+
+// "4096:16:1" as options of one more run of the same model.
+BenchOptions sweep_options(const BenchOptions& base, const std::string& text) {
+  BenchOptions o = base;
+  o.image.clear();
+  char rest = 0;
+  if (std::sscanf(text.c_str(), "%ld:%ld:%ld%c", &o.prompt, &o.gen, &o.batch, &rest) != 3 || o.prompt < 1 || o.gen < 2 || o.batch < 1 || o.batch > 4096)
+    fail_usage("--sweep has '{}'; write PROMPT:GEN:BATCH with at least 1 token of prompt and 2 to decode, e.g. 4096:16:1", text);
+  return o;
+}
 
 double ms_since(Clock::time_point t) { return std::chrono::duration<double, std::milli>(Clock::now() - t).count(); }
 double median(std::vector<double> v) {
@@ -34,10 +49,20 @@ double median(std::vector<double> v) {
 }
 double round3(double v) { return std::round(v * 1000) / 1000; }
 
-double peak_rss_mb() {
-  rusage u{};
-  getrusage(RUSAGE_SELF, &u);
-  return double(u.ru_maxrss) / 1024;
+RandomFormat parse_random(const std::string& name) {
+  if (auto format = random_format(name)) return *format;
+  fail_usage("--random is '{}'; there are bf16, fp8, int8, int4 and fp4", name);
+}
+
+// Random weights of a config as a model folder, for trying the quantiser and the loader on any size.
+int write_random(const BenchOptions& o) {
+  if (o.shape.empty()) fail_usage("--write-random needs --shape CONFIG.json");
+  ThreadPool pool(o.model.threads);
+  const auto start = Clock::now();
+  write_random_checkpoint(o.write_random, read_file(o.shape, 1 << 20), {.format = parse_random(o.random)}, pool);
+  const double mb = double(Checkpoint(o.write_random).file_bytes()) * 1e-6, seconds = ms_since(start) / 1000;
+  fmt::print("{}: {:.1f} MB in {:.1f} s ({:.0f} MB/s), {:.0f} MB of memory at most\n", o.write_random, mb, seconds, mb / seconds, peak_rss_mb());
+  return 0;
 }
 
 // Random weights of a config, in memory; `layers` fewer than the config's where the whole would not fit.
@@ -49,8 +74,7 @@ LoadedModel random_model(const BenchOptions& o, const EngineOptions& engine) {
   m.store = std::make_shared<WeightStore>();
   ThreadPool pool(engine.threads);
   RandomOptions random;
-  if (o.random != "fp8" && o.random != "bf16") fail_usage("--random is '{}'; there are fp8 and bf16", o.random);
-  random.format = o.random == "fp8" ? RandomFormat::fp8 : RandomFormat::bf16;
+  random.format = parse_random(o.random);
   RandomBinder binder(m.store, pool, random);
   m.weights.each(m.config, binder);
   prepare(*m.ops, m.config, m.weights);
@@ -67,27 +91,23 @@ std::vector<int32_t> random_ids(int64_t n, int64_t vocab, uint64_t seed) {
 
 class Bench {
  public:
-  Bench(const BenchOptions& o, LoadedModel& m, const EngineOptions& engine)
-      : o_(o), m_(m), meter_(*m.ops), threads_(engine.threads > 0 ? engine.threads : available_cpus()) {
-    const int64_t context = o.prompt + o.gen + 2;
-    runner_ = std::make_unique<Runner>(meter_, m.config, m.weights, o.batch * (context / engine.page_tokens + 1), engine.page_tokens);
-    for (int64_t b = 0; b < o.batch; ++b)
-      sequences_.emplace_back(prompt_from_ids(random_ids(o.prompt, m.config.text.vocab_size, uint64_t(b)), {}, {}, m.config));
+  Bench(const BenchOptions& o, LoadedModel& m, const EngineOptions& engine, std::optional<CudaCeiling> cuda)
+      : o_(o), m_(m), meter_(*m.ops), threads_(engine.threads > 0 ? engine.threads : available_cpus()), cuda_(cuda) {
+    run_ = std::make_unique<BenchModel>(meter_, m.config, m.weights, o.batch, o.prompt + o.gen + 2, engine.page_tokens);
   }
 
   Json prefill() {
     std::vector<double> times;
     for (int64_t r = 0; r < o_.repeat; ++r) {
       throw_if_interrupted();
-      for (Sequence& s : sequences_) runner_->release(s);
       meter_.clear();
       auto start = Clock::now();
-      run_prompt(sequences_[0]);
+      run_->prefill(0, prompt_ids(0), o_.chunk);
       times.push_back(ms_since(start));
     }
     VerbCost total = meter_.total();
     if (o_.breakdown) print_breakdown("prefill", median(times));
-    for (size_t b = 1; b < sequences_.size(); ++b) run_prompt(sequences_[b]);
+    for (int64_t b = 1; b < o_.batch; ++b) run_->prefill(b, prompt_ids(b), o_.chunk);
     const double ms = median(times), tflops = total.flops / ms / 1e9;
     return {{"ms", round3(ms)}, {"tokens_per_s", round3(double(o_.prompt) * 1000 / ms)}, {"tflops", round3(tflops)},
             {"ceiling_tflops", round3(peak_tflops())}, {"share_pct", round3(100 * tflops / peak_tflops())}};
@@ -95,23 +115,13 @@ class Bench {
 
   Json decode() {
     std::vector<double> times;
-    std::vector<int32_t> next(sequences_.size(), 1);
     VerbCost total;
     for (int64_t g = 0; g < o_.gen; ++g) {
       throw_if_interrupted();
-      std::vector<Runner::Work> work;
-      for (size_t b = 0; b < sequences_.size(); ++b) {
-        sequences_[b].tokens.push_back(next[b]);
-        work.push_back({&sequences_[b], 1});
-      }
       meter_.clear();
       auto start = Clock::now();
-      Runner::Logits logits = runner_->step(work);
-      for (size_t b = 0; b < next.size(); ++b) {
-        auto row = logits.row(int64_t(b));
-        next[b] = int32_t(std::max_element(row.begin(), row.end()) - row.begin());
-      }
-      if (g > 0) times.push_back(ms_since(start));
+      run_->decode();
+      if (g >= kDecodeWarmUp || g + 1 == o_.gen) times.push_back(ms_since(start));
       total = meter_.total();
     }
     if (o_.breakdown) print_breakdown("decode", median(times));
@@ -132,6 +142,7 @@ class Bench {
       meter_.clear();
       auto start = Clock::now();
       vision_forward(meter_, m_.config.vision, m_.weights.vision, patches.tensor(), std::span(&grid, 1));
+      meter_.synchronize();
       times.push_back(ms_since(start));
     }
     if (o_.breakdown) print_breakdown("vision", median(times));
@@ -141,12 +152,7 @@ class Bench {
   }
 
  private:
-  void run_prompt(Sequence& s) {
-    while (s.pending() > 0) {
-      Runner::Work work{&s, std::min(s.pending(), o_.chunk)};
-      runner_->step(std::span(&work, 1));
-    }
-  }
+  std::vector<int32_t> prompt_ids(int64_t b) const { return random_ids(o_.prompt, m_.config.text.vocab_size, uint64_t(b)); }
 
   Grid image_grid() const {
     int64_t w = 0, h = 0;
@@ -158,10 +164,12 @@ class Bench {
   }
 
   double peak_tflops() {
+    if (cuda_) return cuda_->mma_bf16_tflops;
     if (peak_ == 0) peak_ = cpu::measure_matmul_peak_tflops(cpu::find_isa(""), threads_);
     return peak_;
   }
   double read_gbs() {
+    if (cuda_) return cuda_->read_gb_per_s;
     if (read_ == 0) read_ = cpu::measure_read_ceiling_gbs(threads_);
     return read_;
   }
@@ -182,8 +190,8 @@ class Bench {
   LoadedModel& m_;
   MeterOps meter_;
   int threads_;
-  std::unique_ptr<Runner> runner_;
-  std::vector<Sequence> sequences_;
+  std::unique_ptr<BenchModel> run_;
+  std::optional<CudaCeiling> cuda_;
   double peak_ = 0, read_ = 0;
 };
 
@@ -204,6 +212,7 @@ void print_table(const Json& j) {
 
 int bench(const BenchOptions& o) {
   if (!o.shape.empty() && !o.model.model.empty()) fail_usage("give either -m MODEL or --shape CONFIG.json, not both");
+  if (!o.write_random.empty()) return write_random(o);
   EngineOptions engine = o.model.engine();
   LoadedModel m = o.shape.empty() ? load_model(o.model.folder(), engine) : random_model(o, engine);
   if (o.part == "sparse") {
@@ -212,14 +221,22 @@ int bench(const BenchOptions& o) {
     fmt::print("{}\n", j.dump(o.json ? -1 : 2));
     return 0;
   }
-  Bench b(o, m, engine);
+  std::optional<CudaCeiling> cuda;
+  if (engine.backend == "cuda") cuda = measure_cuda_ceiling(engine.device);
+  auto measure = [&](const BenchOptions& run) {
+    Bench b(run, m, engine, cuda);
+    Json j;
+    j["options"] = {{"prompt", run.prompt}, {"gen", run.gen}, {"batch", run.batch}, {"layers", m.config.text.layers}, {"precision", run.model.precision}};
+    if (!run.image.empty()) j["vision"] = b.vision();
+    if (run.prompt > 0) j["prefill"] = b.prefill();
+    if (run.prompt > 0 && run.gen > 1) j["decode"] = b.decode();
+    return j;
+  };
   Json j;
   j["backend"] = std::string(m.ops->name());
-  j["options"] = {{"prompt", o.prompt}, {"gen", o.gen}, {"batch", o.batch}, {"layers", m.config.text.layers}, {"precision", o.model.precision}};
-  if (!o.image.empty()) j["vision"] = b.vision();
-  if (o.prompt > 0) j["prefill"] = b.prefill();
-  if (o.prompt > 0 && o.gen > 1) j["decode"] = b.decode();
-  j["memory"] = {{"peak_rss_mb", round3(peak_rss_mb())}, {"device_mb", 0}};
+  j.update(measure(o));
+  for (const std::string& text : o.sweep) j["sweep"].push_back(measure(sweep_options(o, text)));
+  j["memory"] = {{"peak_rss_mb", round3(peak_rss_mb())}, {"device_mb", round3(double(m.ops->device_bytes()) / 1e6)}};
   if (o.json) fmt::print("{}\n", j.dump());
   else print_table(j);
   return 0;
@@ -238,14 +255,16 @@ CommandBody setup_bench(CLI::App& app) {
   app.add_option("--share", o->sparse.share, "sparse: kept of the single prompt")->check(CLI::Range(0.05, 1.0))->capture_default_str();
   o->model.add_to(app);
   app.add_option("--shape", o->shape, "config.json of a model; its weights are drawn at random in memory");
-  app.add_option("--random", o->random, "with --shape: fp8 or bf16 weights")->capture_default_str();
+  app.add_option("--random", o->random, "with --shape: bf16, fp8, int8, int4 or fp4 weights")->capture_default_str();
   app.add_option("--layers", o->layers, "with --shape: only this many decoder layers")->check(CLI::PositiveNumber);
   app.add_option("--prompt", o->prompt, "tokens of the prompt (0: skip prefill and decode)")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_option("--gen", o->gen, "tokens to decode (0: skip)")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_option("--batch", o->batch, "sequences decoded together")->check(CLI::Range(1, 4096))->capture_default_str();
   app.add_option("--image", o->image, "WIDTHxHEIGHT of a picture for the vision tower");
   app.add_option("--chunk", o->chunk, "tokens of the prompt per step")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--sweep", o->sweep, "PROMPT:GEN:BATCH,..: more runs of the same model, listed under \"sweep\"")->delimiter(',');
   app.add_option("--repeat", o->repeat, "runs of prefill and vision; the median counts")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--write-random", o->write_random, "with --shape: write a model folder of random weights (bf16 or fp8) there, and stop");
   app.add_flag("--breakdown", o->breakdown, "time by verb, on stderr");
   app.add_flag("--json", o->json, "one JSON object");
   app.footer(
@@ -253,7 +272,9 @@ CommandBody setup_bench(CLI::App& app) {
       "Examples:\n"
       "  vl8 bench -m Qwen3-VL-8B-Instruct-FP8 --prompt 1024 --gen 32\n"
       "  vl8 bench --shape config.json --random fp8 --prompt 512 --gen 32 --image 1024x1024 --json");
-  return [o] { return bench(*o); };
+  CLI::App* serve = app.add_subcommand("serve", "load on a running server: first token, time between tokens, throughput, errors");
+  CommandBody load = setup_bench_serve(*serve);
+  return [=] { return serve->parsed() ? load() : bench(*o); };
 }
 
 }  // namespace vl8

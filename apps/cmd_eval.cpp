@@ -6,19 +6,13 @@
 #include "core/interrupt.h"
 #include "core/progress.h"
 #include "eval_score.h"
+#include "eval_suite.h"
 #include "options.h"
 
 namespace vl8 {
 namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-struct EvalOptions {
-  ModelOptions model;
-  std::string suite = "nano", data, answers, task, sparsity = "off";
-  int64_t limit = 0;
-  bool json = false;
-};
 
 // One file of items and the folder its pictures are relative to.
 struct Suite {
@@ -93,7 +87,9 @@ Json report(const Tallies& tallies) {
   return tasks;
 }
 
-int eval(const EvalOptions& o) {
+}  // namespace
+
+Json evaluate(const EvalOptions& o, double* mean_activation) {
   std::vector<Suite> suites = find_suites(o);
   auto engine = Engine::load(o.model.folder(), o.model.engine());
   std::ofstream answers;
@@ -104,12 +100,20 @@ int eval(const EvalOptions& o) {
   Tallies tallies;
   ActivationTally activation;
   for (const Suite& s : suites) run_suite(*engine, s, o, tallies, activation, o.answers.empty() ? nullptr : &answers);
-  Json tasks = report(tallies);
+  if (mean_activation) *mean_activation = activation.mean();
+  return report(tallies);
+}
+
+namespace {
+
+int eval(const EvalOptions& o) {
+  double activation = 0;
+  const Json tasks = evaluate(o, &activation);
   if (o.json) {
-    fmt::print("{}\n", Json{{"model", o.model.folder().string()}, {"suite", o.suite}, {"precision", o.model.precision}, {"sparsity", o.sparsity}, {"activation", activation.mean()}, {"tasks", tasks}}.dump());
+    fmt::print("{}\n", Json{{"model", o.model.folder().string()}, {"suite", o.suite}, {"precision", o.model.precision}, {"sparsity", o.sparsity}, {"activation", activation}, {"tasks", tasks}}.dump());
     return 0;
   }
-  if (o.sparsity != "off") fmt::print("activation {:.1f} % of the visual work ({})\n", activation.mean() * 100, o.sparsity);
+  if (o.sparsity != "off") fmt::print("activation {:.1f} % of the visual work ({})\n", activation * 100, o.sparsity);
   fmt::print("{:<14} {:<8} {:<9} {:>7} {:>6}\n", "task", "score", "figure", "value", "items");
   for (const Json& t : tasks)
     fmt::print("{:<14} {:<8} {:<9} {:>7.4f} {:>6}\n", t["task"].get<std::string>(), t["score"].get<std::string>(), t["figure"].get<std::string>(),

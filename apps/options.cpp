@@ -43,7 +43,13 @@ Precision parse_precision(const std::string& name) {
 void ModelOptions::add_to(CLI::App& app) {
   app.add_option("-m,--model", model, "model folder (default: VL8_MODEL, else the bundled model)");
   app.add_option("--precision", precision, "arithmetic: bf16 (fast), f32, w8a16, w8a8")->capture_default_str();
-  app.add_option("--backend", backend, "cpu, or reference (plain loops)")->capture_default_str();
+  app.add_option("--backend", backend, "cpu, cuda, or reference (plain loops)")->capture_default_str();
+  app.add_option("--device", device, "with --backend cuda: number of the GPU")->check(CLI::NonNegativeNumber)->capture_default_str();
+  app.add_option("--gpu-memory-utilization", gpu_memory_utilization, "with --backend cuda: share of the GPU's memory in use at most, other programs' included")
+      ->check(CLI::Range(0.05, 1.0))
+      ->capture_default_str();
+  app.add_flag("--batch-invariant", batch_invariant,
+               "answers whose bits do not depend on what else runs in the batch (always so for precisions other than bf16; decoding is slower)");
   app.add_option("--threads", threads, "CPU threads (default: all that this process may use)")->check(CLI::Range(0, 1024));
 }
 
@@ -54,6 +60,9 @@ EngineOptions ModelOptions::engine() const {
   o.precision = parse_precision(precision);
   o.backend = backend;
   o.threads = threads;
+  o.batch_invariant = batch_invariant;
+  o.device = device;
+  o.gpu_memory_utilization = gpu_memory_utilization;
   if (auto n = env("VL8_THREADS"); n && threads == 0) {
     char* end = nullptr;
     long value = std::strtol(n->c_str(), &end, 10);

@@ -19,7 +19,9 @@ std::filesystem::path bundled_folder(const std::string& name);
 struct ModelOptions {
   std::string model;
   std::string precision = "bf16", backend = "cpu", isa;
-  int threads = 0;
+  int threads = 0, device = 0;
+  double gpu_memory_utilization = 0.9;
+  bool batch_invariant = false;
   void add_to(CLI::App& app);
   std::filesystem::path folder() const;
   EngineOptions engine() const;

@@ -21,6 +21,7 @@ constexpr Row kCommands[] = {
     {"run", "ask one question about pictures, frames or text", setup_run},
     {"chat", "talk to a model in the terminal", setup_chat},
     {"inspect", "what is in a model folder and what it will need", setup_inspect},
+    {"serve", "HTTP server with the APIs of OpenAI and Anthropic", setup_serve},
     {"bench", "measure decode, prefill and vision against this machine's ceilings", setup_bench},
     {"watch", "watch cameras, videos and folders; report what the model sees", setup_watch},
     {"eval", "score a model on a suite of questions", setup_eval},

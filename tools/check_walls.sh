@@ -13,10 +13,12 @@ declare -A may=(
   [text]="core text"
   [media]="core media"
   [grammar]="core text grammar"
+  [web]="core web"
   [io]="core ops model io"
-  [engine]="core sparse ops model text media io grammar engine cpu"
+  [engine]="core sparse ops model text media io grammar engine cpu cuda"
   [watch]="core sparse media engine watch"
-  [quant]="core ops model io quant"
+  [server]="core model text media grammar engine server"
+  [quant]="core ops model text media io grammar engine quant"
 )
 bad=0
 while IFS=: read -r file line include; do
@@ -31,7 +33,7 @@ while IFS=: read -r file line include; do
   fi
 done < <(grep -rnE '^#include "' src --include='*.h' --include='*.cpp' --include='*.inl' --include='*.cu' --include='*.cuh')
 # Only the file that makes backends may name one.
-if grep -rlE '#include "cpu/' src/engine | grep -v 'src/engine/loaded_model.cpp'; then
+if grep -rlE '#include "(cpu|cuda)/' src/engine | grep -v 'src/engine/loaded_model.cpp'; then
   echo "only src/engine/loaded_model.cpp may know which backends there are"
   bad=1
 fi

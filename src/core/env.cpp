@@ -9,6 +9,8 @@ namespace vl8 {
 namespace {
 constexpr EnvSwitch kSwitches[] = {
     {"VL8_ISA", "scalar|avx2|avx512|avx512_bf16|amx", "instruction set of the CPU kernels (default: the best this CPU has)"},
+    {"VL8_CUDA", "[no]graphs,[no]early,[no]hopper,[no]tune",
+     "parts of the CUDA backend to turn on or off, separated by commas: recorded steps, early launch, wgmma attention, autotuning"},
     {"VL8_THREADS", "N", "threads of the CPU backend (default: the CPUs this process may use)"},
     {"VL8_MODEL", "FOLDER", "model to use where -m is not given (default: the bundled model)"},
     {"VL8_WORKER", "PROGRAM", "program that decodes untrusted pictures and videos (default: vl8 itself)"},

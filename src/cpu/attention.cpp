@@ -27,20 +27,23 @@ struct Stripe {
 
 // A run of flash tasks over stripes. Later rows of a causal stripe see more keys: they start first.
 void run_flash(Context& c, std::span<Stripe> stripes, int64_t head_dim) {
-  constexpr int64_t kRows = kFlashGroups * kLane;
   if (stripes.empty()) return;
-  int64_t tasks = 0;
-  for (Stripe& s : stripes) s.first_task = tasks, tasks += ceil_div(s.rows, kRows);
-  const size_t bytes = size_t(c.matrix().flash_bytes(head_dim));
+  const int64_t rows = c.matrix().flash_rows;
+  int64_t tasks = 0, keys = 0;
+  for (Stripe& s : stripes) {
+    s.first_task = tasks, tasks += ceil_div(s.rows, rows);
+    keys = std::max(keys, s.task.kv_len);
+  }
+  const size_t bytes = size_t(c.matrix().flash_bytes(head_dim, keys));
   char* scratch = static_cast<char*>(c.scratch.take(bytes * size_t(c.pool.size())));
   c.pool.parallel_for(tasks, 1, [&](int thread, int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       auto s = std::upper_bound(stripes.begin(), stripes.end(), t,
                                 [](int64_t a, const Stripe& b) { return a < b.first_task; }) -
                1;
-      const int64_t block = ceil_div(s->rows, kRows) - 1 - (t - s->first_task);
+      const int64_t block = ceil_div(s->rows, rows) - 1 - (t - s->first_task);
       FlashTask f = s->task;
-      f.row_begin = block * kRows, f.row_end = std::min(s->rows, (block + 1) * kRows);
+      f.row_begin = block * rows, f.row_end = std::min(s->rows, (block + 1) * rows);
       f.scratch = scratch + bytes * size_t(thread);
       c.matrix().flash(f);
     }
@@ -132,8 +135,9 @@ void add_shares(Context& c, const KvRows& kv, const float* q, int64_t kv_len, in
   }
 }
 
-bool decodes(const SequenceView& s) {
-  return s.q_len <= kDecodeRows;
+// The decode kernel sums in another order than flash does: not where results must not depend on the batch.
+bool decodes(const Context& c, const SequenceView& s) {
+  return s.q_len <= kDecodeRows && !c.batch_invariant;
 }
 
 void run_decode(Context& c, const QkvHeads& x, const KvCache& cache, int64_t layer, const BatchView& batch,
@@ -141,12 +145,12 @@ void run_decode(Context& c, const QkvHeads& x, const KvCache& cache, int64_t lay
   const int64_t d = cache.head_dim, hq = x.q.shape[1], group = hq / cache.kv_heads;
   int64_t count = 0;
   for (const SequenceView& s : batch.sequences)
-    if (decodes(s)) count += cache.kv_heads * ceil_div(s.kv_len, kSplitKeys);
+    if (decodes(c, s)) count += cache.kv_heads * ceil_div(s.kv_len, kSplitKeys);
   if (count == 0) return;
   Share* shares = c.scratch.array<Share>(count);
   Share* at = shares;
   for (const SequenceView& s : batch.sequences) {
-    if (!decodes(s)) continue;
+    if (!decodes(c, s)) continue;
     const float* q = decode_queries(c, x.q.f32() + s.q_begin * hq * d, hq * d);
     for (int64_t h = 0; h < cache.kv_heads; ++h)
       add_shares(c, head_rows(cache, layer, h, s.pages), q + h * group * d, s.kv_len, group, d,
@@ -165,7 +169,7 @@ void run_prefill(Context& c, const QkvHeads& x, const KvCache& cache, int64_t la
   Stripe* stripes = c.scratch.array<Stripe>(int64_t(batch.sequences.size()) * cache.kv_heads);
   size_t n = 0;
   for (const SequenceView& s : batch.sequences) {
-    if (decodes(s)) continue;
+    if (decodes(c, s)) continue;
     for (int64_t h = 0; h < cache.kv_heads; ++h) {
       const int64_t at = (s.q_begin * hq + h * group) * d;
       stripes[n++] = {{.kv = head_rows(cache, layer, h, s.pages),

@@ -17,6 +17,9 @@
 namespace vl8::cuda {
 namespace {
 
+// No product with a larger y is timed (the head at many rows): a small card may have no memory to spare.
+constexpr int64_t kLargestResult = int64_t(256) << 20;
+
 struct DeviceBuffer {
   void* data = nullptr;
   explicit DeviceBuffer(size_t bytes) { check_cuda(cudaMalloc(&data, std::max<size_t>(bytes, 256)), "memory for autotuning"); }
@@ -87,10 +90,13 @@ float milliseconds(const Run& run, const GemmChoice& candidate) {
   }
 }
 
-// Rows spread evenly over the experts, each token to rows_per_token of them.
+// Rows spread over the experts as routers do, unevenly: from half the average to one and a half.
 void set_offsets(const TunedProduct& p, int64_t m, const Bench& bench) {
   std::vector<int32_t> offsets(size_t(p.experts) + 1);
-  for (int64_t e = 0; e <= p.experts; ++e) offsets[size_t(e)] = int32_t(m * e / p.experts);
+  for (int64_t e = 0; e <= p.experts; ++e) {
+    double u = double(e) / double(p.experts);
+    offsets[size_t(e)] = int32_t(double(m) * (u + u * u) / 2);
+  }
   check_cuda(cudaMemcpy(bench.offsets.data, offsets.data(), offsets.size() * 4, cudaMemcpyHostToDevice), "autotuning");
 }
 
@@ -114,7 +120,7 @@ int tune_gemms(std::span<const TunedProduct> products, int64_t max_tokens, const
     for (int64_t m : GemmTable::kRows) {
       GemmProblem problem = problem_at(p, m, context);
       if (m > std::max<int64_t>(GemmTable::bucket(max_tokens * p.rows_per_token), 1) || table.has(problem)) continue;
-      if (gemm_candidates(problem).size() < 2) continue;
+      if (m * p.w.n * format_bytes(p.y) > kLargestResult || gemm_candidates(problem).size() < 2) continue;
       bool listed = std::any_of(missing.begin(), missing.end(), [&](auto& other) {  // layers share shapes
         const TunedProduct& o = *other.first;
         return other.second == m && o.w.n == p.w.n && o.w.k == p.w.k && o.experts == p.experts && o.x == p.x && o.y == p.y &&
@@ -139,12 +145,13 @@ int tune_gemms(std::span<const TunedProduct> products, int64_t max_tokens, const
     Run run{*product, m, bench, context};
     GemmChoice best = choose_gemm(problem);
     float best_ms = run.milliseconds(best, 5);
+    spdlog::debug("autotune: {}: {:.1f} us", describe(problem, best), double(best_ms) * 1e3);
     for (const GemmChoice& candidate : gemm_candidates(problem)) {
       if (candidate == best) continue;
       float ms = milliseconds(run, candidate);
+      spdlog::debug("autotune: {}: {:.1f} us", describe(problem, candidate), double(ms) * 1e3);
       if (ms < best_ms * 0.98f) best = candidate, best_ms = ms;  // noise does not unseat the rules' choice
     }
-    spdlog::debug("autotune: {} ({:.1f} us)", describe(problem, best), double(best_ms) * 1e3);
     table.set(problem, best);
   }
   return int(missing.size());

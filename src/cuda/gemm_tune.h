@@ -17,8 +17,8 @@ struct TunedProduct {
   bool fused = false;  // silu_mul
 };
 
-// Adds to `table` what it lacks for these products at up to max_tokens tokens. Takes device memory for the largest x and y
-// while it runs (about 0.1 s a product on an H200) and synchronises context.stream. Returns how many choices were measured.
+// Adds to `table` what it lacks for these products at up to max_tokens tokens. Takes up to 600 MB of device
+// memory for x and y while it runs and synchronises context.stream. Returns how many choices were measured.
 int tune_gemms(std::span<const TunedProduct> products, int64_t max_tokens, const GemmContext& context, GemmTable& table);
 
 // $XDG_CACHE_HOME/vl8 or ~/.cache/vl8, one file a device name; empty when there is no home.

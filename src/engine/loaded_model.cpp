@@ -3,15 +3,17 @@
 #include "core/log.h"
 #include "core/threads.h"
 #include "cpu/cpu_ops.h"
+#include "cuda/cuda_ops.h"
 #include "io/weight_binder.h"
 #include "ops/ref_ops.h"
 
 namespace vl8 {
 
 std::unique_ptr<Ops> make_ops(const EngineOptions& o) {
-  if (o.backend == "cpu") return make_cpu_ops(o.precision, o.threads);
+  if (o.backend == "cpu") return make_cpu_ops(o.precision, o.threads, "", o.batch_invariant);
+  if (o.backend == "cuda") return make_cuda_ops({.precision = o.precision, .device = o.device, .memory_utilization = o.gpu_memory_utilization});
   if (o.backend == "reference") return std::make_unique<RefOps>(o.precision);
-  fail_usage("unknown backend '{}'; this build has: cpu, reference", o.backend);
+  fail_usage("unknown backend '{}'; there are cpu, cuda and reference", o.backend);
 }
 
 LoadedModel load_model(const std::filesystem::path& folder, const EngineOptions& options) {

@@ -11,10 +11,13 @@ namespace vl8 {
 
 struct EngineOptions {
   Precision precision = Precision::bf16;
-  std::string backend = "cpu";  // "cpu" or "reference"
+  std::string backend = "cpu";  // "cpu", "cuda" or "reference"
+  int device = 0;               // cuda: number of the GPU
+  double gpu_memory_utilization = 0.9;  // cuda: share of the card's memory in use at most, other programs' included
   int threads = 0;              // 0: all that this process may use
   int64_t prefill_chunk = 512;  // tokens of a prompt per step
   int64_t page_tokens = 64;
+  bool batch_invariant = false; // same bits whatever else is in the batch (Ops::batch_invariant); slower decode in bf16
   bool progress = false;        // show a progress line on stderr when loading takes longer than a second
 };
 

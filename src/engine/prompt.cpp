@@ -16,25 +16,6 @@ bool by_author(const MarkedText& text, size_t begin, size_t size) {
   return true;
 }
 
-// Writes out each clip's placeholder as stamp, start, pad, end for every frame group. The text must be tokenised after
-// this, because a stamp's "<" may join the letter before it.
-MarkedText expand_stamps(const MarkedText& rendered, const std::vector<VideoInput>& videos, VideoDialect dialect) {
-  const std::string_view mark = dialect == VideoDialect::replace_triple ? kTriple : kPad;
-  MarkedText out;
-  size_t done = 0, video = 0;
-  for (size_t at = rendered.view().find(mark); at != std::string_view::npos; at = rendered.view().find(mark, at + mark.size())) {
-    if (!by_author(rendered, at, mark.size())) continue;
-    if (video == videos.size()) fail_input("the prompt has placeholders for more clips than were given ({})", videos.size());
-    out.append(rendered.slice(done, at));
-    for (const std::string& stamp : videos[video].stamps)
-      out.append(stamp + std::string(kTriple), Trust::author);
-    ++video;
-    done = at + mark.size();
-  }
-  out.append(rendered.slice(done, rendered.size()));
-  return out;
-}
-
 // Placeholders of a picture, or of frame group t of a clip.
 int64_t tokens_of(const VisualInput& v, int64_t merge, int64_t t) {
   const int64_t per_frame = v.grid.tokens(merge) / v.grid.t;
@@ -66,10 +47,27 @@ std::vector<int32_t> expand_pads(const std::vector<int32_t>& ids, const ModelCon
 
 template <typename Input>
 VisualInput take(Input& input) {
-  return {std::make_shared<PatchBuffer>(std::move(input.patches)), input.grid, input.hash, nullptr};
+  return {std::make_shared<PatchBuffer>(std::move(input.patches)), input.grid, input.hash, nullptr, nullptr};
 }
 
 }  // namespace
+
+MarkedText expand_stamps(const MarkedText& rendered, std::span<const std::vector<std::string>> stamps, VideoDialect dialect) {
+  const std::string_view mark = dialect == VideoDialect::replace_triple ? kTriple : kPad;
+  MarkedText out;
+  size_t done = 0, video = 0;
+  for (size_t at = rendered.view().find(mark); at != std::string_view::npos; at = rendered.view().find(mark, at + mark.size())) {
+    if (!by_author(rendered, at, mark.size())) continue;
+    if (video == stamps.size()) fail_input("the prompt has placeholders for more clips than were given ({})", stamps.size());
+    out.append(rendered.slice(done, at));
+    for (const std::string& stamp : stamps[video])
+      out.append(stamp + std::string(kTriple), Trust::author);
+    ++video;
+    done = at + mark.size();
+  }
+  out.append(rendered.slice(done, rendered.size()));
+  return out;
+}
 
 Prompt prompt_from_ids(std::vector<int32_t> ids, std::vector<VisualInput> images, std::vector<VisualInput> videos,
                        const ModelConfig& config) {
@@ -97,7 +95,9 @@ Prompt prompt_from_ids(std::vector<int32_t> ids, std::vector<VisualInput> images
 
 Prompt build_prompt(const MarkedText& rendered, PromptMedia media, const Tokenizer& tokenizer, const ModelConfig& config,
                     VideoDialect dialect) {
-  std::vector<int32_t> ids = tokenizer.encode_prompt(expand_stamps(rendered, media.videos, dialect));
+  std::vector<std::vector<std::string>> stamps;
+  for (const VideoInput& v : media.videos) stamps.push_back(v.stamps);
+  std::vector<int32_t> ids = tokenizer.encode_prompt(expand_stamps(rendered, stamps, dialect));
   std::vector<VisualInput> images, videos;
   for (ImageInput& i : media.images) images.push_back(take(i));
   for (VideoInput& v : media.videos) videos.push_back(take(v));

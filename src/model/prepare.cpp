@@ -6,14 +6,14 @@ namespace {
 // used as a linear, so it is prepared too.
 struct PrepareVisitor {
   Ops& op;
-  void vector(Tensor&, const std::string&, int64_t) {}
-  void table_f32(Tensor&, const std::string&, int64_t, int64_t) {}
+  void vector(Tensor& t, const std::string&, int64_t) { op.prepare_vector(t); }
+  void table_f32(Tensor& t, const std::string&, int64_t, int64_t) { op.prepare_vector(t); }
   void table(Weight& w, const std::string&, int64_t, int64_t) { op.prepare(w); }
-  void linear(Linear& l, std::initializer_list<LinearPart>, int64_t, bool) { op.prepare(l.weight); }
-  void experts(Moe& m, const std::string&, int64_t, int64_t, int64_t) {
-    for (Linear& l : m.gate_up) op.prepare(l.weight);
-    for (Linear& l : m.down) op.prepare(l.weight);
+  void linear(Linear& l, std::initializer_list<LinearPart>, int64_t, bool) {
+    op.prepare(l.weight);
+    if (!l.bias.empty()) op.prepare_vector(l.bias);
   }
+  void experts(Moe& m, const std::string&, int64_t, int64_t, int64_t) { op.prepare_experts(m); }
   void head(Linear& l, const std::string&, const Weight&, int64_t, int64_t, bool) { op.prepare(l.weight); }
 };
 }  // namespace

@@ -10,16 +10,25 @@ class ForwardOps : public Ops {
   Arena& arena() override { return inner_.arena(); }
   Precision precision() const override { return inner_.precision(); }
   std::string_view name() const override { return inner_.name(); }
+  bool batch_invariant() const override { return inner_.batch_invariant(); }
   void begin_step() override { inner_.begin_step(); }
   void next_layer() override { inner_.next_layer(); }
   Kept keep(const Tensor& x) override { return inner_.keep(x); }
   void prepare(Weight& weight) override { inner_.prepare(weight); }
+  void prepare_vector(Tensor& weight) override { inner_.prepare_vector(weight); }
+  void prepare_experts(Moe& moe) override { inner_.prepare_experts(moe); }
+  Tensor step(const BatchView& batch, KvCache& kv, const std::function<Tensor()>& forward) override {
+    return inner_.step(batch, kv, forward);
+  }
   KvCache make_kv_cache(int64_t layers, int64_t kv_heads, int64_t head_dim, int64_t page_tokens, int64_t pages) override {
     return inner_.make_kv_cache(layers, kv_heads, head_dim, page_tokens, pages);
   }
   void free_kv_cache(KvCache& cache) override { inner_.free_kv_cache(cache); }
   Tensor upload(const Tensor& host) override { return inner_.upload(host); }
   std::vector<float> download(const Tensor& x) override { return inner_.download(x); }
+  std::vector<int32_t> argmax(const Tensor& logits) override { return inner_.argmax(logits); }
+  void synchronize() override { inner_.synchronize(); }
+  size_t device_bytes() const override { return inner_.device_bytes(); }
   bool taps() const override { return inner_.taps(); }
   void tap(std::string_view name, const Tensor& x) override { inner_.tap(name, x); }
   Tensor reduce(const Tensor& partial) override { return inner_.reduce(partial); }
@@ -48,7 +57,11 @@ class ForwardOps : public Ops {
     return inner_.attention(qkv, cache, layer, batch);
   }
   Tensor do_silu_mul(const Tensor& gate_up) override { return inner_.silu_mul(gate_up); }
+  Tensor do_gated_linear(const Tensor& x, const Linear& w) override { return inner_.gated_linear(x, w); }
   Tensor do_moe(const Tensor& x, const Moe& moe) override { return inner_.moe(x, moe); }
+  Tensor do_patch_embed(const Tensor& patches, const Linear& w, int64_t channels) override {
+    return inner_.patch_embed(patches, w, channels);
+  }
   Tensor do_add_position_embedding(const Tensor& x, const Tensor& table, std::span<const Grid> grids,
                                    int64_t merge) override {
     return inner_.add_position_embedding(x, table, grids, merge);

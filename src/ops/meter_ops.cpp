@@ -13,9 +13,10 @@ std::string_view verb_name(Verb verb) {
 double weight_bytes(const Weight& w) {
   double bytes = 0;
   for (const WeightPart& p : w.parts) {
-    bytes += double(p.rows) * double(w.k) * double(dtype_bytes(p.dtype));
+    bytes += double(p.rows) * double(p.row_bytes(w.k));
     if (p.scale_kind == ScaleKind::block)
       bytes += 4.0 * double((p.rows + p.block_rows - 1) / p.block_rows) * double((w.k + p.block_cols - 1) / p.block_cols);
+    if (p.scale_kind == ScaleKind::group) bytes += (p.scale ? 4.0 : 2.0) * double(p.rows) * double(w.k / p.block_cols);
     if (p.scale_kind == ScaleKind::channel) bytes += 4.0 * double(p.rows);
   }
   return bytes;
@@ -27,6 +28,26 @@ VerbCost MeterOps::total() const {
     t.calls += c.calls, t.flops += c.flops, t.weight_bytes += c.weight_bytes, t.kv_bytes += c.kv_bytes, t.ms += c.ms;
   }
   return t;
+}
+
+Tensor MeterOps::step(const BatchView& batch, KvCache& kv, const std::function<Tensor()>& forward) {
+  const Costs before = costs_;
+  bool issued = false;
+  Tensor out = inner_.step(batch, kv, [&] {
+    issued = true;
+    return forward();
+  });
+  Costs& recorded = recorded_[batch.tokens()];
+  for (size_t v = 0; v < costs_.size(); ++v) {
+    if (issued) {
+      recorded[v] = {costs_[v].calls - before[v].calls, costs_[v].flops - before[v].flops,
+                     costs_[v].weight_bytes - before[v].weight_bytes, costs_[v].kv_bytes - before[v].kv_bytes, 0};
+    } else {
+      costs_[v].calls += recorded[v].calls, costs_[v].flops += recorded[v].flops;
+      costs_[v].weight_bytes += recorded[v].weight_bytes, costs_[v].kv_bytes += recorded[v].kv_bytes;
+    }
+  }
+  return out;
 }
 
 template <typename F>
@@ -43,8 +64,16 @@ Tensor MeterOps::do_linear(const Tensor& x, const Linear& w, Activation act, con
   double flops = 2.0 * double(x.rows()) * double(w.weight.n) * double(w.weight.k);
   return timed(Verb::linear, flops, weight_bytes(w.weight), 0, [&] { return ForwardOps::do_linear(x, w, act, residual); });
 }
+Tensor MeterOps::do_gated_linear(const Tensor& x, const Linear& w) {
+  double flops = 2.0 * double(x.rows()) * double(w.weight.n) * double(w.weight.k);
+  return timed(Verb::linear, flops, weight_bytes(w.weight), 0, [&] { return ForwardOps::do_gated_linear(x, w); });
+}
+Tensor MeterOps::do_patch_embed(const Tensor& patches, const Linear& w, int64_t channels) {
+  double flops = 2.0 * double(patches.rows()) * double(w.weight.n) * double(w.weight.k);
+  return timed(Verb::linear, flops, weight_bytes(w.weight), 0, [&] { return ForwardOps::do_patch_embed(patches, w, channels); });
+}
 Tensor MeterOps::do_embed(const Weight& table, std::span<const int32_t> ids) {
-  double bytes = double(ids.size()) * double(table.k) * double(dtype_bytes(table.parts[0].dtype));
+  double bytes = double(ids.size()) * double(table.parts[0].row_bytes(table.k));
   return timed(Verb::embed, 0, bytes, 0, [&] { return ForwardOps::do_embed(table, ids); });
 }
 Normed MeterOps::do_rms_norm(const Tensor& x, const Tensor* delta, const Tensor& weight, float eps) {

@@ -2,6 +2,7 @@
 // and values that have to be read, and the time it took. Shares of a roofline are made from these by `vl8 bench`.
 #pragma once
 #include <array>
+#include <map>
 #include <string_view>
 
 #include "ops/forward_ops.h"
@@ -22,9 +23,13 @@ class MeterOps : public ForwardOps {
   void clear() { costs_ = {}; }
   const VerbCost& cost(Verb verb) const { return costs_[size_t(verb)]; }
   VerbCost total() const;
+  // A step that the backend replays issues no verbs: it is counted as the last step of as many tokens that did.
+  Tensor step(const BatchView& batch, KvCache& kv, const std::function<Tensor()>& forward) override;
 
  protected:
   Tensor do_linear(const Tensor& x, const Linear& w, Activation act, const Tensor* residual) override;
+  Tensor do_patch_embed(const Tensor& patches, const Linear& w, int64_t channels) override;
+  Tensor do_gated_linear(const Tensor& x, const Linear& w) override;
   Tensor do_embed(const Weight& table, std::span<const int32_t> ids) override;
   Normed do_rms_norm(const Tensor& x, const Tensor* delta, const Tensor& weight, float eps) override;
   Tensor do_add(const Tensor& x, const Tensor& y) override;
@@ -42,7 +47,9 @@ class MeterOps : public ForwardOps {
  private:
   template <typename F>
   auto timed(Verb verb, double flops, double weight_bytes, double kv_bytes, F f);
-  std::array<VerbCost, size_t(Verb::count)> costs_{};
+  using Costs = std::array<VerbCost, size_t(Verb::count)>;
+  Costs costs_{};
+  std::map<int64_t, Costs> recorded_;  // by tokens of the step
 };
 
 // Bytes of a weight as stored, its scales included.

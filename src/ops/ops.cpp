@@ -1,6 +1,8 @@
 // The contracts: shapes and ranges of every verb, checked in one place for all backends.
 #include "ops/ops.h"
 
+#include <algorithm>
+
 namespace vl8 {
 namespace {
 void check_matrix(const char* verb, const Tensor& x, int64_t cols) {
@@ -108,12 +110,40 @@ Tensor Ops::silu_mul(const Tensor& gate_up) {
   return do_silu_mul(gate_up);
 }
 
+Tensor Ops::gated_linear(const Tensor& x, const Linear& w) {
+  check_linear("gated_linear", x, w);
+  check(w.weight.n % 2 == 0 && w.bias.empty(), "gated_linear: {} rows{}", w.weight.n, w.bias.empty() ? "" : " and a bias");
+  return do_gated_linear(x, w);
+}
+
+std::vector<int32_t> Ops::argmax(const Tensor& logits) {
+  const std::vector<float> values = download(logits);
+  const int64_t n = logits.cols();
+  std::vector<int32_t> out;
+  for (int64_t r = 0; r < logits.rows(); ++r) {
+    auto row = values.begin() + r * n;
+    out.push_back(int32_t(std::max_element(row, row + n) - row));
+  }
+  return out;
+}
+
+void Ops::prepare_experts(Moe& moe) {
+  for (Linear& l : moe.gate_up) prepare(l.weight);
+  for (Linear& l : moe.down) prepare(l.weight);
+}
+
 Tensor Ops::moe(const Tensor& x, const Moe& moe) {
   check_matrix("moe", x, moe.router.weight.k);
   check(moe.gate_up.size() == size_t(moe.router.weight.n) && moe.down.size() == moe.gate_up.size() && moe.top_k > 0 &&
             moe.top_k <= moe.router.weight.n,
         "moe: {} experts, router for {}, top {}", moe.gate_up.size(), moe.router.weight.n, moe.top_k);
   return do_moe(x, moe);
+}
+
+Tensor Ops::patch_embed(const Tensor& patches, const Linear& w, int64_t channels) {
+  check_linear("patch_embed", patches, w);
+  check(channels > 0 && w.weight.k % channels == 0, "patch_embed: {} columns of {} channels", w.weight.k, channels);
+  return do_patch_embed(patches, w, channels);
 }
 
 Tensor Ops::add_position_embedding(const Tensor& x, const Tensor& table, std::span<const Grid> grids, int64_t merge) {

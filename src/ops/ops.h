@@ -6,6 +6,7 @@
 // Shapes: T tokens, C hidden size, Hq/Hkv query/key heads, D head size, N patches of the vision tower, V vocabulary.
 // The type of activations is the backend's secret; the CPU keeps them in F32 and rounds where matrix units need bf16.
 #pragma once
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -64,14 +65,28 @@ class Ops {
   virtual Kept keep(const Tensor& activation) = 0;
   virtual Precision precision() const = 0;
   virtual std::string_view name() const = 0;  // "reference", "cpu avx512_bf16", ...
+  // Whether the bits of a sequence's results depend on nothing but the sequence: not on what else is in the batch, nor
+  // on how its prompt was cut into steps. Greedy tokens are then the same as alone.
+  virtual bool batch_invariant() const { return false; }
 
   // Load time: lets the backend pack or upload a weight. Must be called once for each weight before its use.
   virtual void prepare(Weight& weight) = 0;
+  virtual void prepare_vector(Tensor& /*weight*/) {}  // F32 parameters: norms, biases, the position table
+  virtual void prepare_experts(Moe& moe);             // all experts of a layer; by default one by one
   virtual KvCache make_kv_cache(int64_t layers, int64_t kv_heads, int64_t head_dim, int64_t page_tokens,
                                 int64_t pages) = 0;
   virtual void free_kv_cache(KvCache& cache) = 0;
   virtual Tensor upload(const Tensor& host) = 0;                       // F32 host array to an activation
   virtual std::vector<float> download(const Tensor& activation) = 0;  // any activation as F32 on the host
+
+  virtual std::vector<int32_t> argmax(const Tensor& logits);  // per row, the lowest among equals
+  virtual void synchronize() {}                                // waits for what was asked for; a clock may be read then
+  virtual size_t device_bytes() const { return 0; }            // memory held on a device of its own
+
+  // One forward of the text tower: `forward` issues its verbs for `batch`. A backend may upload the batch's arrays once
+  // here, and may record the verbs of a shape it has seen and replay them without calling `forward`. The result is valid
+  // until the next step.
+  virtual Tensor step(const BatchView& /*batch*/, KvCache& /*kv*/, const std::function<Tensor()>& forward) { return forward(); }
 
   // Gives an intermediate its reference module name; only a probe listens.
   virtual bool taps() const { return false; }
@@ -98,10 +113,16 @@ class Ops {
   // Writes k and v of the step into the pages of `layer`, then causal attention: [T, Hq * D]. Scale is D^-1/2.
   Tensor attention(const QkvHeads& qkv, KvCache& cache, int64_t layer, const BatchView& batch);
   Tensor silu_mul(const Tensor& gate_up);                                                // [T, 2I] -> [T, I]
+  // silu(x gateᵀ) * (x upᵀ), w holding gate's rows and then up's: [T, k] -> [T, n / 2]. One verb, so that a backend may
+  // keep the wide middle out of memory.
+  Tensor gated_linear(const Tensor& x, const Linear& w);
   Tensor moe(const Tensor& x, const Moe& moe);                                           // [T, C] -> [T, C], spec 7.7
   virtual Tensor reduce(const Tensor& partial) { return partial; }                       // sum over ranks; one rank: identity
 
   // --- vision
+  // A convolution over patches [N, channels * frames * rows * columns] that does not overlap: a linear. A verb of its own,
+  // since the order of its sums is that of a convolution where a backend follows the reference to the bit.
+  Tensor patch_embed(const Tensor& patches, const Linear& w, int64_t channels);
   // x + interpolated position table (spec 6.2, float32 form), rows in merge-block order (spec 5.4).
   Tensor add_position_embedding(const Tensor& x, const Tensor& table, std::span<const Grid> grids, int64_t merge);
   Rope vision_rope(std::span<const Grid> grids, int64_t head_dim, int64_t merge);       // spec 6.3
@@ -128,7 +149,13 @@ class Ops {
                                    const Rope& rope) = 0;
   virtual Tensor do_attention(const QkvHeads& qkv, KvCache& cache, int64_t layer, const BatchView& batch) = 0;
   virtual Tensor do_silu_mul(const Tensor& gate_up) = 0;
+  virtual Tensor do_gated_linear(const Tensor& x, const Linear& w) {
+    return do_silu_mul(do_linear(x, w, Activation::none, nullptr));
+  }
   virtual Tensor do_moe(const Tensor& x, const Moe& moe) = 0;
+  virtual Tensor do_patch_embed(const Tensor& patches, const Linear& w, int64_t /*channels*/) {
+    return do_linear(patches, w, Activation::none, nullptr);
+  }
   virtual Tensor do_add_position_embedding(const Tensor& x, const Tensor& table, std::span<const Grid> grids,
                                            int64_t merge) = 0;
   virtual Rope do_vision_rope(std::span<const Grid> grids, int64_t head_dim, int64_t merge) = 0;

@@ -20,6 +20,9 @@ class ProbeOps : public ForwardOps {
   bool taps() const override { return !stopped_; }
   void stop() { stopped_ = true; }  // keeps nothing from now on
   void tap(std::string_view name, const Tensor& value) override;
+  Tensor step(const BatchView& batch, KvCache& kv, const std::function<Tensor()>& forward) override {
+    return stopped_ ? ForwardOps::step(batch, kv, forward) : forward();  // a replayed step would show nothing
+  }
   const std::map<std::string, ProbedTensor>& probed() const { return probed_; }
 
  private:

@@ -1,6 +1,7 @@
 // The Hopper attention kernels, emulated on the CPU, against float64 loops over the same BF16 inputs.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 #include <vector>

@@ -73,6 +73,7 @@ TEST(GemmTable, KeepsChoicesThroughText) {
   GemmTable again = GemmTable::parse(table.text("card"), "card", 90, 132);
   EXPECT_EQ(again.size(), 1u);
   EXPECT_EQ(again.choose(fp8(900, 4096, 4096)), c);  // same bucket
+  EXPECT_EQ(again.choose(fp8(9000, 4096, 4096)), c);  // more rows than were measured
   EXPECT_EQ(again.choose(fp8(16, 4096, 4096)), choose_gemm(fp8(16, 4096, 4096)));
 }
 
@@ -83,9 +84,9 @@ TEST(GemmTable, RefusesWhatItCannotTrust) {
   EXPECT_EQ(GemmTable::parse(text, "other card", 90, 132).size(), 0u);
   EXPECT_EQ(GemmTable::parse("", "card", 90, 132).size(), 0u);
   std::string head = text.substr(0, text.find('\n') + 1);
-  EXPECT_EQ(GemmTable::parse(head + "1 4096 4096 1 2 2 1 2 0 9 0 0 1 0 1\n", "card", 90, 132).size(), 0u);   // no such kernel
-  EXPECT_EQ(GemmTable::parse(head + "1 4096 4096 1 7 2 1 2 0 1 0 0 1 0 1\n", "card", 90, 132).size(), 0u);   // no such format
-  EXPECT_EQ(GemmTable::parse(head + "4096 4096 4096 1 2 2 1 2 0 1 0 0 1 0 1\n", "card", 90, 132).size(), 0u);  // gemv of 4096 rows
+  EXPECT_EQ(GemmTable::parse(head + "1 4096 4096 1 2 2 1 2 0 9 0 0 1 0 0 1\n", "card", 90, 132).size(), 0u);   // no such kernel
+  EXPECT_EQ(GemmTable::parse(head + "1 4096 4096 1 7 2 1 2 0 1 0 0 1 0 0 1\n", "card", 90, 132).size(), 0u);   // no such format
+  EXPECT_EQ(GemmTable::parse(head + "4096 4096 4096 1 2 2 1 2 0 1 0 0 1 0 0 1\n", "card", 90, 132).size(), 0u);  // gemv of 4096 rows
   EXPECT_EQ(GemmTable::parse(head + "junk\n", "card", 90, 132).size(), 0u);
 }
 
@@ -93,7 +94,7 @@ TEST(GemmTable, Buckets) {
   EXPECT_EQ(GemmTable::bucket(1), 1);
   EXPECT_EQ(GemmTable::bucket(3), 4);
   EXPECT_EQ(GemmTable::bucket(4096), 4096);
-  EXPECT_EQ(GemmTable::bucket(100000), 4096);
+  EXPECT_EQ(GemmTable::bucket(100000), 32768);
 }
 
 }  // namespace

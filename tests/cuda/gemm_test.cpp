@@ -2,6 +2,7 @@
 // with and without rows, sums split over blocks. The kernels for clusters of two blocks need a GPU (tools/gpu/gemm_bench).
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 #include <vector>
@@ -117,6 +118,7 @@ constexpr Format f32 = Format::f32, bf16 = Format::bf16, e4m3 = Format::e4m3;
 GemmChoice gemv() { return {GemmKernel::gemv, {}, 0}; }
 GemmChoice stream(int tokens) { return {GemmKernel::stream, {0, tokens, 1}, 0}; }
 GemmChoice tiles(int rows, int columns, int band) { return {GemmKernel::tiles, {rows, columns, 1}, band}; }
+GemmChoice turns(int columns) { return {GemmKernel::tiles, {128, columns, 1, true}, 2}; }
 GemmChoice mma(int rows, int splits) { return {GemmKernel::mma, {rows, 128, 1}, 0, splits}; }
 
 TEST(GemmEmulated, Any) {
@@ -156,6 +158,10 @@ TEST(GemmEmulated, Tiles) {
   run({300, 130, 144, tiles(128, 128, 2), e4m3, e4m3, f32, Scales::block, Epilogue::none, false, false, 4});
   run({300, 128, 144, tiles(256, 128, 1), e4m3, e4m3, bf16, Scales::block, Epilogue::silu_mul, false, false, 3});
   for (int n : {144, 192, 216}) run({150, 440, 200, tiles(128, n, 2), bf16, bf16, f32, Scales::none, Epilogue::gelu_tanh, true});
+  for (int n : {128, 136, 144, 192}) {
+    run({260, 200, 200, turns(n), bf16, bf16, f32, Scales::none, Epilogue::gelu_tanh, true}, 1);
+    run({130, 150, 456, turns(n), bf16, bf16, bf16, Scales::none, Epilogue::none, true, true}, 2);
+  }
   run({150, 440, 200, tiles(128, 216, 1), bf16, bf16, bf16, Scales::none, Epilogue::none, true, true});
 }
 
@@ -170,6 +176,27 @@ TEST(GemmEmulated, Mma) {
   run({100, 140, 272, mma(32, 1), bf16, e4m3, f32, Scales::row});
   run({100, 256, 272, mma(32, 1), bf16, e4m3, f32, Scales::block, Epilogue::silu_mul, false, false, 5});
   run({200, 140, 144, mma(128, 1), e4m3, e4m3, f32, Scales::block, Epilogue::none, false, false, 3});
+}
+
+TEST(GemmEmulated, QuantizeRows) {
+  std::mt19937_64 rng(std::random_device{}());
+  for (Format f : {bf16, f32})
+    for (int64_t k : {256, 200, 133}) {
+      int64_t m = 21, stride = scale_stride(m);
+      Random x(size_t(m * k), f, rng);
+      std::vector<uint8_t> q(size_t(m * k) + 16);
+      std::vector<float> scale(size_t(scale_groups(k) * stride));
+      quantize_rows({x.bytes.data(), f, nullptr, m, 0}, k, q.data(), scale.data(), {});
+      for (int64_t i = 0; i < m; ++i)
+        for (int64_t j = 0; j < k; ++j) {
+          float largest = 0;
+          for (int64_t c = j / 128 * 128; c < std::min(k, j / 128 * 128 + 128); ++c)
+            largest = std::max(largest, std::abs(float(x.values[size_t(i * k + c)])));
+          float s = std::max(largest, 1e-10f) / 448.0f;
+          ASSERT_EQ(scale[size_t(j / 128 * stride + i)], s);
+          ASSERT_EQ(q[size_t(i * k + j)], f32_to_e4m3(float(x.values[size_t(i * k + j)]) / s));
+        }
+    }
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // Checks every matrix kernel against the plain one on ragged shapes and fresh random numbers, then times them on the
 // shapes of the published models: microseconds, TFLOP/s, GB/s of weights, share of the read ceiling measured in the same
-// run, and cuBLASLt beside them.   gemm_bench [check] [bench] [flash] [profile] [seed=N] [only=KERNEL]
+// run, and cuBLASLt beside them.   gemm_bench [check] [bench] [flash] [tune] [profile] [seed=N] [only=KERNEL]
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -15,7 +15,9 @@
 #include <vector>
 
 #include "core/dtype.h"
+#include "core/log.h"
 #include "cuda/cublaslt.h"
+#include "cuda/gemm_tune.h"
 #include "cuda/gemm_with.h"
 #include "cuda/launch.h"
 #include "cuda/sm90/attention/flash.h"
@@ -39,8 +41,15 @@ GemmContext context;
 uint64_t seed = 1;
 int failures = 0;
 double ceiling_gb = 0;
+std::string with;  // text that a label must hold
 std::string only;  // a kernel's name as describe() prints it, or empty
-bool wanted(const std::string& label) { return only.empty() || label.find(": " + only) != std::string::npos; }
+int widest_cluster = 2;
+bool small = false;  // small shapes, for compute-sanitizer
+bool wanted(const std::string& label) {
+  if (label.find(with) == std::string::npos) return false;
+  if (widest_cluster < 2 && label.find("cluster 2") != std::string::npos) return false;
+  return only.empty() || label.find(": " + only) != std::string::npos;
+}
 
 struct Shape {
   int64_t m, n, k, experts = 1;
@@ -106,7 +115,33 @@ std::string label(const Shape& s, const GemmChoice& c) {
   return describe(p, c);
 }
 
-void check_one(const Shape& s, const GemmChoice& c) {
+// Where a wrong result is wrong: share of elements, which residues of row and column, and the first few.
+void explain(const Operands& o, const Buffer& out, const Buffer& ref) {
+  size_t n = size_t(o.s.m * o.columns()), bad = 0, shown = 0;
+  std::vector<float> want(n);
+  std::vector<uint8_t> raw(n * size_t(format_bytes(o.s.y)));
+  ok(cudaMemcpy(want.data(), ref.p, n * 4, cudaMemcpyDeviceToHost));
+  ok(cudaMemcpy(raw.data(), out.p, raw.size(), cudaMemcpyDeviceToHost));
+  std::vector<size_t> rows(16), columns(16);
+  double norm = 0;
+  for (float v : want) norm += double(v) * v;
+  double typical = std::sqrt(norm / double(n));
+  for (size_t i = 0; i < n; ++i) {
+    float got = o.s.y == Format::f32 ? reinterpret_cast<float*>(raw.data())[i] : bf16_to_f32(reinterpret_cast<uint16_t*>(raw.data())[i]);
+    if (std::abs(got - want[i]) <= 0.02 * typical + 0.01 * std::abs(want[i])) continue;
+    size_t row = i / size_t(o.columns()), column = i % size_t(o.columns());
+    ++bad, ++rows[row % 16], ++columns[column % 16];
+    if (shown++ < 8) printf("       row %zu column %zu: %g, not %g\n", row, column, double(got), double(want[i]));
+  }
+  printf("       %.2f %% wrong; by row mod 16:", 100.0 * double(bad) / double(n));
+  for (size_t c : rows) printf(" %zu", c);
+  printf("; by column mod 16:");
+  for (size_t c : columns) printf(" %zu", c);
+  printf("\n");
+}
+
+void check_one(Shape s, const GemmChoice& c) {
+  if (small) s.n = std::min<int64_t>(s.n, 640), s.k = std::min<int64_t>(s.k, 784), s.m = std::min<int64_t>(s.m, 300);
   if (!wanted(label(s, c))) return;
   Operands o(s, 1);
   Buffer ref(size_t(s.m * o.columns()) * 4), out(size_t(s.m * o.columns()) * 4), sums(16);
@@ -132,6 +167,7 @@ void check_one(const Shape& s, const GemmChoice& c) {
   fflush(stdout);
   printf("%s %-72s%s%s%s error %.2e (limit %.0e)\n", good ? "ok  " : "FAIL", label(s, c).c_str(), s.y == Format::f32 ? " y f32" : "",
          s.bias ? " bias" : "", s.residual ? " residual" : "", worst, limit);
+  if (!good) explain(o, out, ref);
 }
 
 // The plain kernel itself, against float64 on the host.
@@ -169,6 +205,7 @@ void check_any() {
 GemmChoice gemv() { return {GemmKernel::gemv, {}, 0}; }
 GemmChoice stream(int t) { return {GemmKernel::stream, {0, t, 1}, 0}; }
 GemmChoice tiles(int r, int n, int c, int band = 8) { return {GemmKernel::tiles, {r, n, c}, band}; }
+GemmChoice turns(int n) { return {GemmKernel::tiles, {128, n, 1, true}, 8}; }
 GemmChoice mma(int rows, int splits) { return {GemmKernel::mma, {rows, 128, 1}, 0, splits}; }
 
 void check_all() {
@@ -211,10 +248,15 @@ void check_all() {
     check_one(with(e(1111, 2048, 768), [](Shape& s) { s.experts = 16; }), tiles(r, 128, cluster));
     check_one(with(e(2000, 1536, 2048), [](Shape& s) { s.experts = 16; s.epilogue = Epilogue::silu_mul; }), tiles(r, 128, cluster));
   }
-  for (auto [n, c] : {std::pair{256, 2}, {216, 1}, {192, 1}, {144, 1}, {128, 2}}) {
+  for (auto [n, c] : {std::pair{256, 1}, {216, 1}, {192, 1}, {144, 1}, {128, 1}, {128, 2}, {256, 2}}) {
     check_one(with(b(300, 1000, 1152), [](Shape& s) { s.y = f32; s.bias = true; }), tiles(128, n, c));
     check_one(with(b(777, 4304, 1152), [](Shape& s) { s.bias = true; s.epilogue = Epilogue::gelu_tanh; }), tiles(128, n, c));
     check_one(with(b(515, 1152, 4304), [](Shape& s) { s.bias = true; s.residual = true; }), tiles(128, n, c));
+  }
+  for (int n : {128, 136, 144, 192}) {
+    check_one(with(b(300, 1000, 1152), [](Shape& s) { s.y = f32; s.bias = true; }), turns(n));
+    check_one(with(b(5000, 4304, 1152), [](Shape& s) { s.bias = true; s.epilogue = Epilogue::gelu_tanh; }), turns(n));
+    check_one(with(b(515, 1152, 4304), [](Shape& s) { s.bias = true; s.residual = true; }), turns(n));
   }
   for (int r : {32, 128})
     for (int splits : {1, 3}) {
@@ -292,6 +334,29 @@ void bench(const Shape& s, const std::vector<GemmChoice>& choices, bool library)
   fflush(stdout);
 }
 
+// The products of one decoder layer of the 8B model one after another, as decoding at batch 1 runs them.
+void bench_chain(Format x, bool pdl) {
+  constexpr int copies = 8;
+  Shape qkv{1, 6144, 4096}, o{1, 4096, 4096}, gate_up{1, 24576, 4096}, down{1, 4096, 12288};
+  gate_up.epilogue = Epilogue::silu_mul;
+  std::vector<std::unique_ptr<Operands>> all;
+  double bytes = 0;
+  for (Shape s : {qkv, o, gate_up, down}) {
+    s.x = x;
+    all.push_back(std::make_unique<Operands>(s, copies));
+    bytes += double(all.back()->w_bytes);
+  }
+  context.pdl = pdl;
+  for (GemmChoice c : {gemv(), stream(8)}) {
+    if (c.kernel == GemmKernel::stream && x != Format::e4m3) continue;
+    double us = time_us([&](int copy) { for (auto& p : all) run(*p, copy, p->y.p, Format::bf16, c); }, copies, 36);
+    printf("layer of 8B at batch 1, %s%s%s: %.1f us, %.0f GB/s, %.1f %% of the read ceiling; 36 layers %.3f ms\n", c.kernel == GemmKernel::gemv ? "gemv" : "stream",
+           x == Format::e4m3 ? " w8a8" : " w8a16", pdl ? " pdl" : "", us, bytes / us / 1e3, 100 * bytes / us / 1e3 / ceiling_gb, us * 36 / 1e3);
+  }
+  context.pdl = false;
+  fflush(stdout);
+}
+
 void bench_all() {
   Buffer big(size_t(4) << 30), sink(4);
   ok(cudaMemset(big.p, 1, big.bytes));
@@ -310,6 +375,7 @@ void bench_all() {
   wide.push_back(tiles(128, 128, 2)), wide.push_back(tiles(128, 128, 1));
   bench({4096, 4096, 7168}, wide, true);
   bench({4096, 24576, 4096}, wide, true);
+  bench(b(8192, 8192, 8192), {tiles(128, 256, 1), tiles(128, 256, 2)}, true);
   for (int64_t m : {1, 16, 64}) {
     std::vector<GemmChoice> c = {stream(m <= 8 ? 8 : int(m))};
     if (m <= 4) c.push_back(gemv());
@@ -324,6 +390,9 @@ void bench_all() {
   }
   bench(silu(a16({1, 24576, 4096})), {gemv()}, false);
   bench(silu({1, 24576, 4096}), {gemv(), stream(8)}, false);
+  if (only.empty() || only == "gemv")
+    for (Format x : {Format::bf16, Format::e4m3})
+      for (bool pdl : {false, true}) bench_chain(x, pdl);
   bench(b(1, 151936, 4096), {gemv(), stream(8)}, true);
   bench(b(64, 151936, 4096), {stream(64)}, true);
   bench(silu({4096, 24576, 4096}), {tiles(256, 128, 2)}, false);
@@ -333,18 +402,49 @@ void bench_all() {
   bench({256, 4096, 4096}, {tiles(256, 128, 2), tiles(128, 128, 2), stream(64)}, true);
   bench({128, 24576, 4096}, {tiles(128, 128, 2), stream(64)}, true);
   for (auto [n, k] : {std::pair{3456, 1152}, {1152, 1152}, {4304, 1152}, {1152, 4304}, {4608, 4608}})
-    bench(b(4096, n, k), {choose_gemm({90, 132, 4096, n, k, 1, Format::bf16, Format::bf16}), tiles(128, 256, 2), tiles(128, 144, 1), tiles(128, 128, 2)}, true);
+    bench(b(4096, n, k), {tiles(128, 256, 1), tiles(128, 216, 1), tiles(128, 192, 1), tiles(128, 144, 1), tiles(128, 128, 1), tiles(128, 128, 2), tiles(128, 256, 2), turns(192), turns(144), turns(136), turns(128)}, true);
+  auto gelu = [](Shape s) { s.bias = true, s.epilogue = Epilogue::gelu_tanh; return s; };
+  auto residual = [](Shape s) { s.bias = s.residual = true; return s; };
+  bench(gelu(b(4096, 4304, 1152)), {tiles(128, 216, 1), turns(136), turns(192)}, false);
+  bench(residual(b(4096, 1152, 4304)), {tiles(128, 144, 1), turns(144)}, false);
   bench(a16({16, 24576, 4096}), {mma(32, 1)}, false);
   bench(a16({16, 4096, 4096}), {mma(32, 4), mma(32, 8)}, false);
   bench(a16({4096, 24576, 4096}), {mma(128, 1)}, false);
   bench({4096, 24576, 4096}, {mma(128, 1)}, false);
-  bench(b(4096, 24576, 4096), {tiles(128, 256, 2)}, true);
+  bench(b(4096, 24576, 4096), {tiles(128, 256, 1), tiles(128, 256, 2)}, true);
   auto moe = [](Shape s) { s.experts = 128; return s; };
   bench(moe(silu({8, 1536, 2048})), {gemv(), stream(8)}, false);
   bench(moe({8, 2048, 768}), {gemv(), stream(8)}, false);
   bench(moe(silu({512, 1536, 2048})), {stream(8), stream(16)}, false);
   bench(moe(silu({32768, 1536, 2048})), {tiles(256, 128, 2)}, false);
   bench(moe({32768, 2048, 768}), {tiles(256, 128, 2)}, false);
+}
+
+// What the autotuner finds for the published shapes; VL8_LOG is not read here, every candidate is printed.
+void tune_all() {
+  spdlog::set_level(spdlog::level::debug);
+  spdlog::set_pattern("%v");
+  Buffer w(size_t(2) << 30), scale(size_t(64) << 20);
+  fill_random(w.p, Format::e4m3, w.bytes, 60.0f, ++seed), fill_scales(static_cast<float*>(scale.p), scale.bytes / 4, ++seed);
+  ok(cudaDeviceSynchronize());
+  std::vector<TunedProduct> products;
+  auto add = [&](int64_t n, int64_t k, Format x, Format wf, bool fused, int64_t experts, Format y) {
+    Scales scales = wf == Format::e4m3 ? Scales::block : Scales::none;
+    products.push_back({{w.p, wf, scales, scales == Scales::none ? nullptr : static_cast<float*>(scale.p), n, k}, experts, experts > 1 ? 8 : 1, x, y, fused});
+  };
+  using enum Format;
+  for (Format x : {e4m3, bf16}) {
+    add(6144, 4096, x, e4m3, false, 1, bf16), add(4096, 4096, x, e4m3, false, 1, bf16);
+    add(24576, 4096, x, e4m3, true, 1, bf16), add(4096, 12288, x, e4m3, false, 1, bf16);
+  }
+  add(1536, 2048, e4m3, e4m3, true, 128, bf16), add(2048, 768, e4m3, e4m3, false, 128, bf16);
+  add(3456, 1152, bf16, bf16, false, 1, bf16), add(1152, 1152, bf16, bf16, false, 1, bf16), add(4304, 1152, bf16, bf16, false, 1, bf16),
+      add(1152, 4304, bf16, bf16, false, 1, bf16), add(4608, 4608, bf16, bf16, false, 1, bf16);
+  add(128, 2048, f32, f32, false, 1, f32);
+  GemmTable table;
+  auto begin = std::clock();
+  int count = tune_gemms(products, 4096, context, table);
+  printf("autotuned %d products in %.2f s of host time\n%s", count, double(std::clock() - begin) / CLOCKS_PER_SEC, table.text("this card").c_str());
 }
 
 // Attention: each shape against the plain loop where that is affordable, then its time.
@@ -425,16 +525,20 @@ void profile() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  bool do_check = argc == 1, do_bench = argc == 1, do_profile = false, do_flash = false;
+  bool do_check = argc == 1, do_bench = argc == 1, do_profile = false, do_flash = false, do_tune = false;
   seed = uint64_t(time(nullptr));
   for (int i = 1; i < argc; ++i) {
     if (!strcmp(argv[i], "check")) do_check = true;
     else if (!strcmp(argv[i], "bench")) do_bench = true;
     else if (!strcmp(argv[i], "flash")) do_flash = true;
+    else if (!strcmp(argv[i], "tune")) do_tune = true;
     else if (!strcmp(argv[i], "profile")) do_profile = true;
     else if (!strncmp(argv[i], "seed=", 5)) seed = strtoull(argv[i] + 5, nullptr, 10);
+    else if (!strncmp(argv[i], "with=", 5)) with = argv[i] + 5;
+    else if (!strcmp(argv[i], "small")) small = true;
+    else if (!strcmp(argv[i], "cluster=1")) widest_cluster = 1;
     else if (!strncmp(argv[i], "only=", 5)) only = argv[i] + 5;
-    else return fprintf(stderr, "usage: gemm_bench [check] [bench] [flash] [profile] [seed=N] [only=gemv|stream|tiles]\n"), 2;
+    else return fprintf(stderr, "usage: gemm_bench [check] [bench] [flash] [tune] [profile] [seed=N] [only=gemv|stream|tiles|mma] [with=TEXT] [cluster=1] [small]\n"), 2;
   }
   cudaDeviceProp prop;
   if (cudaGetDeviceProperties(&prop, 0) != cudaSuccess) return fprintf(stderr, "gemm_bench: no GPU here\n"), 1;
@@ -452,6 +556,7 @@ int main(int argc, char** argv) {
     ok(cudaStreamCreateWithFlags(&context.stream, cudaStreamNonBlocking));  // capture needs a real stream
     if (do_bench) bench_all();
     if (do_flash) flash_all();
+    if (do_tune) tune_all();
     if (do_profile) profile();
     ok(cudaDeviceSynchronize());
   } catch (const std::exception& e) {

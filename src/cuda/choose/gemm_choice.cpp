@@ -64,16 +64,21 @@ struct TileRow {
   double rate;
 };
 constexpr TileRow kTiles[] = {
-    {Format::e4m3, {256, 128, 2}, true, 1.00},  {Format::e4m3, {128, 128, 2}, true, 0.88},
-    {Format::bf16, {128, 256, 2}, true, 1.00},  {Format::bf16, {128, 216, 1}, false, 0.95},
-    {Format::bf16, {128, 192, 1}, false, 0.93}, {Format::bf16, {128, 144, 1}, false, 0.88},
-    {Format::bf16, {128, 128, 2}, false, 0.86},
+    {Format::e4m3, {256, 128, 2}, true, 1.00},  {Format::e4m3, {256, 128, 1}, true, 0.97},
+    {Format::e4m3, {128, 128, 2}, true, 0.88},  {Format::e4m3, {128, 128, 1}, true, 0.85},
+    {Format::bf16, {128, 256, 2}, true, 1.00},  {Format::bf16, {128, 256, 1}, false, 0.97},
+    {Format::bf16, {128, 216, 1}, false, 0.95}, {Format::bf16, {128, 192, 1}, false, 0.93},
+    {Format::bf16, {128, 144, 1}, false, 0.88}, {Format::bf16, {128, 128, 2}, false, 0.86},
+    {Format::bf16, {128, 128, 1}, false, 0.84}, {Format::bf16, {128, 192, 1, true}, false, 0.95},
+    {Format::bf16, {128, 144, 1, true}, false, 0.91}, {Format::bf16, {128, 136, 1, true}, false, 0.90},
+    {Format::bf16, {128, 128, 1, true}, false, 0.89},
 };
 
 // Time of the product in units of one multiprocessor's outputs: whole waves of whole tiles, over the tile's rate.
 double tile_cost(const GemmProblem& p, const TileRow& t) {
   int64_t columns = p.fused ? p.n / 2 : p.n, tile_columns = p.fused ? t.shape.columns / 2 : t.shape.columns;
-  int64_t rows = p.experts > 1 ? p.experts * ceil_div(ceil_div(p.m, p.experts), t.shape.rows) : ceil_div(p.m, t.shape.rows);
+  // Experts get uneven rows: the last tile of each is half empty on average.
+  int64_t rows = p.experts > 1 ? (p.m + p.experts * t.shape.rows / 2) / t.shape.rows : ceil_div(p.m, t.shape.rows);
   int64_t clusters = rows * ceil_div(ceil_div(columns, tile_columns), t.shape.cluster);
   int64_t waves = ceil_div(clusters, std::max(1, p.sm_count / t.shape.cluster));
   return double(waves) * t.shape.rows * t.shape.columns / t.rate;
@@ -132,7 +137,7 @@ GemmChoice choose_gemm(const GemmProblem& p) {
 std::vector<GemmChoice> gemm_candidates(const GemmProblem& p) {
   std::vector<GemmChoice> all;
   if (p.scales == Scales::row_block || !p.plain) return {{}};
-  if (gemv_fits(p)) all.push_back({GemmKernel::gemv, {}, 0});
+  if (gemv_fits(p) && (p.experts == 1 || p.m <= 64)) all.push_back({GemmKernel::gemv, {}, 0});
   int64_t rows = ceil_div(p.m, p.experts);
   if (wgmma_fits(p)) {
     for (int tokens : {8, 16, 32, 64})
@@ -163,7 +168,7 @@ std::string describe(const GemmProblem& p, const GemmChoice& c) {
   if (c.kernel == GemmKernel::mma) s += " of " + std::to_string(c.tile.rows) + " rows, " + std::to_string(c.splits) + " along k";
   if (c.kernel == GemmKernel::tiles)
     s += " " + std::to_string(c.tile.rows) + "x" + std::to_string(c.tile.columns) + " cluster " +
-         std::to_string(c.tile.cluster) + " band " + std::to_string(c.band);
+         std::to_string(c.tile.cluster) + (c.tile.turns ? " turns" : "") + " band " + std::to_string(c.band);
   return s;
 }
 

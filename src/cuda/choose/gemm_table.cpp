@@ -6,7 +6,7 @@
 namespace vl8::cuda {
 namespace {
 
-constexpr int kVersion = 1;  // raise when a kernel changes so much that old measurements mislead
+constexpr int kVersion = 2;  // raise when a kernel changes so much that old measurements mislead
 
 std::string header(std::string_view device) { return "vl8 gemm table " + std::to_string(kVersion) + " " + std::string(device); }
 
@@ -21,6 +21,8 @@ int64_t GemmTable::bucket(int64_t m) {
 GemmChoice GemmTable::choose(const GemmProblem& p) const {
   // Odd operands (unaligned rows, a bias beside silu_mul) are not what was measured.
   auto at = p.aligned && p.plain ? rows_.find(key(p)) : rows_.end();
+  GemmProblem fewer = p;
+  for (fewer.m = bucket(p.m) / 2; at == rows_.end() && p.aligned && p.plain && fewer.m >= 1024; fewer.m /= 2) at = rows_.find(key(fewer));
   bool usable = at != rows_.end() && (at->second.kernel != GemmKernel::library || p.library);
   return usable ? at->second : choose_gemm(p);
 }
@@ -30,7 +32,8 @@ std::string GemmTable::text(std::string_view device) const {
   out << header(device) << "\n";
   for (const auto& [key, c] : rows_) {
     std::apply([&](auto... field) { ((out << int64_t(field) << ' '), ...); }, key);
-    out << int(c.kernel) << ' ' << c.tile.rows << ' ' << c.tile.columns << ' ' << c.tile.cluster << ' ' << c.band << ' ' << c.splits
+    out << int(c.kernel) << ' ' << c.tile.rows << ' ' << c.tile.columns << ' ' << c.tile.cluster << ' ' << c.tile.turns << ' ' << c.band
+        << ' ' << c.splits
         << "\n";
   }
   return out.str();
@@ -48,7 +51,7 @@ GemmTable GemmTable::parse(std::string_view text, std::string_view device, int s
     int x, w, y, scales, fused, kernel;
     GemmChoice c;
     if (!(in >> p.m >> p.n >> p.k >> p.experts >> x >> w >> y >> scales >> fused >> kernel >> c.tile.rows >> c.tile.columns >>
-          c.tile.cluster >> c.band >> c.splits))
+          c.tile.cluster >> c.tile.turns >> c.band >> c.splits))
       continue;
     if (p.m < 1 || p.n < 1 || p.k < 1 || p.experts < 1 || std::max({x, w, y}) > 2 || std::min({x, w, y, scales}) < 0 || scales > 3)
       continue;

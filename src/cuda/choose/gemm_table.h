@@ -11,8 +11,9 @@ namespace vl8::cuda {
 
 class GemmTable {
  public:
-  // Row counts that are measured; a problem takes the choice of the next one up (the last for all beyond).
-  static constexpr int64_t kRows[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096};
+  // Row counts that are measured; a problem takes the choice of the next one up, or, where it has more rows than were
+  // measured, of the largest from 1024 on.
+  static constexpr int64_t kRows[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
   static int64_t bucket(int64_t m);
 
   // The measured choice, else that of the rules.

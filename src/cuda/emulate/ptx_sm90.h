@@ -98,6 +98,7 @@ void registers_raise() {}
 template <int>
 void registers_lower() {}
 
+inline float exp2_fast(float x) { return std::exp2(x); }
 inline uint64_t matrix_descriptor(const void* tile) {
   check(reinterpret_cast<uintptr_t>(tile) % 1024 == 0, "a wgmma operand must start at a multiple of 1024 bytes");
   return reinterpret_cast<uintptr_t>(tile) >> 4;

@@ -74,30 +74,43 @@ __global__ void __launch_bounds__(kThreads) gemm_any_kernel(const GemmArgs a) {
   }
 }
 
-// One warp per (row, group of 128 features); lane l holds features 4 l .. 4 l + 3.
+// Sixteen lanes a (row, group of 128 features), 8 features each; BF16 rows of whole 16 bytes are read and written in one piece.
 __global__ void quantize_rows_kernel(const void* x, Format format, int m, int k, int stride, uint8_t* q, float* scale,
                                      int scale_stride) {
   launch_dependents();
   wait_for_previous();
-  int groups = (k + 127) / 128, lane = threadIdx.x % 32;
-  int64_t unit = int64_t(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32;
-  if (unit >= int64_t(m) * groups) return;
-  int row = int(unit / groups), group = int(unit % groups);
-  float v[4], amax = 0;
+  int groups = (k + 127) / 128, lane = threadIdx.x % 16;
+  int64_t unit = int64_t(blockIdx.x) * (blockDim.x / 16) + threadIdx.x / 16;
+  bool live = unit < int64_t(m) * groups;  // all lanes stay for the exchange
+  int row = live ? int(unit / groups) : 0, group = live ? int(unit % groups) : 0, first = group * 128 + lane * 8;
+  bool wide = format == Format::bf16 && k % 8 == 0 && stride % 8 == 0 && reinterpret_cast<uintptr_t>(x) % 16 == 0 &&
+              reinterpret_cast<uintptr_t>(q) % 8 == 0;
+  float v[8] = {}, amax = 0;
+  if (wide && live && first < k) {
+    uint4 load = *reinterpret_cast<const uint4*>(static_cast<const uint16_t*>(x) + size_t(row) * stride + first);
+    const uint32_t words[4] = {load.x, load.y, load.z, load.w};
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    int kk = group * 128 + lane * 4 + i;
-    v[i] = kk < k ? load_as_f32(x, format, size_t(row) * stride + kk) : 0.0f;
-    amax = fmaxf(amax, fabsf(v[i]));
+    for (int i = 0; i < 8; ++i) v[i] = __uint_as_float(i % 2 ? words[i / 2] & 0xffff0000u : words[i / 2] << 16);
+  } else if (!wide && live) {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) v[i] = first + i < k ? load_as_f32(x, format, size_t(row) * stride + first + i) : 0.0f;
   }
 #pragma unroll
-  for (int d = 16; d; d /= 2) amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, d));
+  for (int i = 0; i < 8; ++i) amax = fmaxf(amax, fabsf(v[i]));
+#pragma unroll
+  for (int d = 8; d; d /= 2) amax = fmaxf(amax, __shfl_xor_sync(~0u, amax, d));
+  if (!live) return;
   float s = fmaxf(amax, 1e-10f) / 448.0f;
   if (lane == 0) scale[size_t(group) * scale_stride + row] = s;
+  if (wide && first < k) {
+    uint32_t out[2] = {};
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    int kk = group * 128 + lane * 4 + i;
-    if (kk < k) q[size_t(row) * k + kk] = f32_to_e4m3(v[i] / s);
+    for (int i = 0; i < 8; ++i) out[i / 4] |= uint32_t(f32_to_e4m3(v[i] / s)) << (8 * (i % 4));
+    *reinterpret_cast<uint2*>(q + size_t(row) * k + first) = make_uint2(out[0], out[1]);
+  } else if (!wide) {
+#pragma unroll
+    for (int i = 0; i < 8; ++i)
+      if (first + i < k) q[size_t(row) * k + first + i] = f32_to_e4m3(v[i] / s);
   }
 }
 
@@ -114,7 +127,7 @@ void launch_gemm_any(const GemmArgs& a, const GemmContext& context) {
 
 void launch_quantize_rows(const GemmInput& x, int k, void* q, float* scale, const GemmContext& context) {
   int64_t units = x.m * scale_groups(k);
-  unsigned blocks = unsigned((units + 7) / 8);
+  unsigned blocks = unsigned((units + 15) / 16);
   launch("quantize_rows", quantize_rows_kernel, {dim3(blocks), dim3(256)}, context, x.data, x.format, int(x.m), k,
          int(x.stride ? x.stride : k), static_cast<uint8_t*>(q), scale, int(scale_stride(x.m)));
 }

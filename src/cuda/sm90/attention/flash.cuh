@@ -156,7 +156,7 @@ __global__ void __launch_bounds__(384, 1)
       m = fmaxf(m, __shfl_xor_sync(~0u, m, 1));
       m = fmaxf(m, __shfl_xor_sync(~0u, m, 2));
       float base = m == -INFINITY ? 0.0f : m * to_log2;  // a row without any key yet
-      rescale[h] = exp2f(largest[h] * to_log2 - base);
+      rescale[h] = exp2_fast(largest[h] * to_log2 - base);
       largest[h] = m;
       float part = 0;
 #pragma unroll
@@ -164,7 +164,7 @@ __global__ void __launch_bounds__(384, 1)
 #pragma unroll
         for (int c = 0; c < 2; ++c) {
           float& p = scores[4 * j + 2 * h + c];
-          p = exp2f(fmaf(p, to_log2, -base));
+          p = exp2_fast(fmaf(p, to_log2, -base));
           part += p;
         }
       sum[h] = sum[h] * rescale[h] + part;

@@ -18,9 +18,11 @@ namespace vl8::cuda::sm90 {
 
 constexpr int kRowBytes = 128;  // of one stage: one swizzle atom
 
-template <Format F, int MW, int N, bool Fused>
+// Turns: each consumer warpgroup has a tile of 64 MW rows to itself, every other one, and writes it while the other warpgroup
+// multiplies; else both share a tile of 128 MW rows.
+template <Format F, int MW, int N, bool Fused, bool Turns>
 struct TilePlan {
-  static constexpr int kRows = 128 * MW;                       // of x; each consumer warpgroup has 64 MW of them
+  static constexpr int kRows = (Turns ? 64 : 128) * MW;        // of x; each consumer warpgroup has 64 MW of them
   static constexpr int kDepth = F == Format::e4m3 ? 128 : 64;  // features of a stage
   static constexpr int kXBytes = kRows * kRowBytes, kWBytes = N * kRowBytes;
   static constexpr int kScaleBytes = F == Format::e4m3 ? kRows * 4 : 0;
@@ -71,12 +73,13 @@ __device__ __forceinline__ void scale_columns(const GemmArgs& a, int expert, int
     }
 }
 
-template <Format F, int MW, int N, int Cluster, bool Fused>
+template <Format F, int MW, int N, int Cluster, bool Fused, bool Turns>
 __global__ void __launch_bounds__(384, 1)
     tiles_kernel(const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap w_map,
                  const __grid_constant__ CUtensorMap scale_map, const GemmArgs a, int band) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  using P = TilePlan<F, MW, N, Fused>;
+  using P = TilePlan<F, MW, N, Fused, Turns>;
+  static_assert(F == Format::bf16 || !Turns, "E4M3 sums leave the tensor cores too often for one warpgroup to keep them busy");
   static_assert(F == Format::bf16 || N == 128, "an E4M3 tile has one block of weight scales, or one of gate and one of up");
   VL8_DYNAMIC_SHARED(uint8_t, raw);
   uint8_t* stages = raw + (1024 - shared_address(raw) % 1024) % 1024;
@@ -89,7 +92,7 @@ __global__ void __launch_bounds__(384, 1)
   if (threadIdx.x == 0) {
     for (int s = 0; s < P::kStages; ++s) {
       barrier_init(&full[s], 1);
-      barrier_init(&empty[s], 8 * Cluster);  // one arrival a consumer warp and block
+      barrier_init(&empty[s], (Turns ? 4 : 8) * Cluster);  // one arrival a consumer warp and block
     }
     barrier_init_fence();
     tma_prefetch(&x_map), tma_prefetch(&w_map);
@@ -141,8 +144,16 @@ __global__ void __launch_bounds__(384, 1)
   } else {
     registers_raise<232>();
     wait_for_previous();  // y and the residual are touched by these threads
-    int own_row = (group - 1) * 64 * MW + (threadIdx.x % 128) / 32 * 16 + threadIdx.x % 32 / 4;
-    for (int i = blockIdx.x / Cluster; order.find(a, i, t); i += gridDim.x / Cluster) {
+    int part_row = Turns ? 0 : (group - 1) * 64 * MW;  // first row of this warpgroup in the tile
+    int own_row = part_row + (threadIdx.x % 128) / 32 * 16 + threadIdx.x % 32 / 4;
+    auto skip = [&] {  // the stages of a tile that is the other warpgroup's
+      stage += depth_blocks;
+      phase ^= uint32_t(stage / P::kStages) & 1;
+      stage %= P::kStages;
+    };
+    if (Turns && group == 2) skip();
+    int step = int(gridDim.x) / Cluster * (Turns ? 2 : 1), first = int(blockIdx.x) / Cluster + (Turns ? (group - 1) * int(gridDim.x) / Cluster : 0);
+    for (int i = first; order.find(a, i, t); i += step) {
       int column = (t.column_tile * Cluster + int(rank)) * P::kOutColumns;
       float sum[MW][N / 2] = {};
       auto release = [&](int s) {
@@ -170,7 +181,7 @@ __global__ void __launch_bounds__(384, 1)
 #pragma unroll
           for (int m = 0; m < MW; ++m) {
             float part[N / 2];
-            uint64_t xd = matrix_descriptor(xs + ((group - 1) * MW + m) * 64 * kRowBytes);
+            uint64_t xd = matrix_descriptor(xs + (part_row + 64 * m) * kRowBytes);
             float x0 = scales[stage * P::kRows + own_row + 64 * m], x1 = scales[stage * P::kRows + own_row + 64 * m + 8];
 #pragma unroll
             for (int j = 0; j < N / 2; ++j) pin(part[j]);
@@ -204,7 +215,7 @@ __global__ void __launch_bounds__(384, 1)
           wgmma_fence();
 #pragma unroll
           for (int m = 0; m < MW; ++m) {
-            uint64_t xd = matrix_descriptor(xs + ((group - 1) * MW + m) * 64 * kRowBytes);
+            uint64_t xd = matrix_descriptor(xs + (part_row + 64 * m) * kRowBytes);
 #pragma unroll
             for (int k = 0; k < 4; ++k) Wgmma<F, N>::run(sum[m], xd + 2 * k, wd + 2 * k, 1);
           }
@@ -224,6 +235,7 @@ __global__ void __launch_bounds__(384, 1)
 #pragma unroll
           for (int j = 0; j < N / 2; ++j) pin(sum[m][j]);
         release(previous);
+        if (Turns) skip();
       }
 #pragma unroll
       for (int m = 0; m < MW; ++m) {
@@ -244,10 +256,10 @@ __global__ void __launch_bounds__(384, 1)
 #endif
 }
 
-template <Format F, int MW, int N, int Cluster, bool Fused>
+template <Format F, int MW, int N, int Cluster, bool Fused, bool Turns = false>
 void launch_tiles_as(const GemmArgs& a, int band, const GemmContext& context) {
-  using P = TilePlan<F, MW, N, Fused>;
-  auto kernel = tiles_kernel<F, MW, N, Cluster, Fused>;
+  using P = TilePlan<F, MW, N, Fused, Turns>;
+  auto kernel = tiles_kernel<F, MW, N, Cluster, Fused, Turns>;
   static bool allowed = (allow_shared(kernel, P::kSharedBytes), true);
   (void)allowed;
   int64_t w_rows = int64_t(a.experts) * a.n;

@@ -7,6 +7,8 @@ const TileKernel* find_bf16_tiles(const TileShape& shape, bool fused) {
   static const TileKernel kernels[] = {
       {{128, 256, 2}, false, launch_tiles_as<Format::bf16, 1, 256, 2, false>},
       {{128, 256, 2}, true, launch_tiles_as<Format::bf16, 1, 256, 2, true>},
+      {{128, 256, 1}, false, launch_tiles_as<Format::bf16, 1, 256, 1, false>},
+      {{128, 128, 1}, false, launch_tiles_as<Format::bf16, 1, 128, 1, false>},
       {{128, 216, 1}, false, launch_tiles_as<Format::bf16, 1, 216, 1, false>},
       {{128, 192, 1}, false, launch_tiles_as<Format::bf16, 1, 192, 1, false>},
       {{128, 144, 1}, false, launch_tiles_as<Format::bf16, 1, 144, 1, false>},
