@@ -55,30 +55,35 @@ double sharpness(const Grey& g) {
   return n > 0 ? squares / n - (sum / n) * (sum / n) : 0;
 }
 
-// Lost packets leave a border across the picture below which it is displaced, grey or old: between two rows almost every
-// pixel steps, while rows around it are smooth.
-bool torn(const Grey& g, double ratio) {
-  if (g.h < 16) return false;
+// Mean step from each row to the next.
+std::vector<double> row_steps(const Grey& g) {
   std::vector<double> steps;
-  int worst = 1;
   for (int y = 1; y < g.h; ++y) {
     double sum = 0;
     for (int x = 0; x < g.w; ++x) sum += std::fabs(g.at(x, y) - g.at(x, y - 1));
     steps.push_back(sum / g.w);
-    if (steps.back() > steps[size_t(worst - 1)]) worst = y;
   }
-  std::vector<double> order = steps;
-  std::nth_element(order.begin(), order.begin() + int64_t(order.size() / 2), order.end());
-  const double median = std::max(order[order.size() / 2], 0.5);
-  if (steps[size_t(worst - 1)] < ratio * median || worst < 2 || worst > g.h - 3) return false;
-  int stepping = 0;
-  for (int x = 0; x < g.w; ++x) stepping += std::fabs(g.at(x, worst) - g.at(x, worst - 1)) > 4 * median;
-  return stepping > g.w * 7 / 10;
+  return steps;
 }
 
 double median_of(std::vector<double> v) {
   std::nth_element(v.begin(), v.begin() + int64_t(v.size() / 2), v.end());
   return v[v.size() / 2];
+}
+
+// Lost packets leave one border across the picture below which it is displaced, grey or old: between two rows almost every
+// pixel steps. An edge of the scene does the same, but it was there before; so the last good frame must have had none there.
+bool torn(const Grey& g, const std::vector<double>& steps, const std::vector<double>& before, double ratio) {
+  if (g.h < 16 || before.size() != steps.size()) return false;
+  const size_t worst = size_t(std::max_element(steps.begin(), steps.end()) - steps.begin());
+  const double step = steps[worst], median = std::max(median_of(steps), 0.5);
+  if (step < ratio * median || worst < 2 || worst + 3 > steps.size()) return false;
+  if (std::count_if(steps.begin(), steps.end(), [&](double s) { return s > step / 2; }) > 2) return false;
+  for (size_t y = worst - 2; y <= worst + 2; ++y)
+    if (before[y] > step / 2) return false;
+  int stepping = 0;
+  for (int x = 0; x < g.w; ++x) stepping += std::fabs(g.at(x, int(worst) + 1) - g.at(x, int(worst))) > 4 * median;
+  return stepping > g.w * 7 / 10;
 }
 
 }  // namespace
@@ -99,11 +104,13 @@ FrameFault FrameJudge::judge(const Image& frame, double time_s) {
   if (l.bright >= settings_.bright_share) return FrameFault::over_exposed;
   if (l.spread < settings_.flat_spread) return l.mean > 240 ? FrameFault::over_exposed : FrameFault::covered;
   if (l.mean < settings_.dark_level && l.spread < 2 * settings_.flat_spread) return FrameFault::covered;
-  if (torn(g, settings_.tear_ratio)) return FrameFault::torn;
+  std::vector<double> steps = row_steps(g);
+  if (torn(g, steps, steps_, settings_.tear_ratio)) return FrameFault::torn;
   const double sharp = sharpness(g);
   if (settings_.blur_ratio > 0 && sharpness_.size() >= 3 && sharp < settings_.blur_ratio * median_of(sharpness_)) return FrameFault::blurred;
   if (sharpness_.size() == kRemembered) sharpness_.erase(sharpness_.begin());
   sharpness_.push_back(sharp);
+  steps_ = std::move(steps);
   return FrameFault::none;
 }
 

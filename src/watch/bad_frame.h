@@ -15,7 +15,7 @@ struct BadFrameSettings {
   double bright_share = 0.6;  // of pixels at 250 or more: over-exposed
   double blur_ratio = 0.25;   // sharpness against the median of the last good frames; 0: not checked
   double frozen_s = 10;       // the same picture bit for bit for so long; 0: not checked
-  double tear_ratio = 12;     // a row's step against the median step, over most of its width
+  double tear_ratio = 12;     // a row's step against the median step, over most of its width, where the last good frame had none
 };
 
 enum class FrameFault : uint8_t { none, covered, over_exposed, blurred, frozen, torn };
@@ -30,6 +30,7 @@ class FrameJudge {
  private:
   BadFrameSettings settings_;
   std::vector<double> sharpness_;  // of the last good frames
+  std::vector<double> steps_;      // from row to row of the last good frame
   uint64_t last_hash_ = 0;
   double same_since_s_ = 0;
   bool any_ = false;

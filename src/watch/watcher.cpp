@@ -62,6 +62,15 @@ Reply ask(Service& service, const ChatRequest& request, double* pixels_ms) {
   }
 }
 
+nlohmann::ordered_json messages_of(const SourceConfig& c) {
+  auto messages = nlohmann::ordered_json::array(), content = nlohmann::ordered_json::array();
+  if (!c.system.empty()) messages.push_back({{"role", "system"}, {"content", c.system}});
+  content.push_back({{"type", "image"}});
+  content.push_back({{"type", "text"}, {"text", c.question}});
+  messages.push_back({{"role", "user"}, {"content", content}});
+  return messages;
+}
+
 Size size_of(const Image& i) { return {i.height, i.width}; }
 
 Image small_copy(const Image& image) {
@@ -194,9 +203,7 @@ void Watcher::look(Camera& c, SourceFrame& frame) {
   }
   auto pixels = std::make_shared<Image>(frame.image.clone());
   request.images.push_back({"", c.config.name, pixels, c.stream});
-  request.messages = nlohmann::ordered_json::array();
-  if (!c.config.system.empty()) request.messages.push_back({{"role", "system"}, {"content", c.config.system}});
-  request.messages.push_back({{"role", "user"}, {"content", {{{"type", "image"}}, {{"type", "text"}, {"text", c.config.question}}}}});
+  request.messages = messages_of(c.config);
   request.max_tokens = c.config.max_tokens;
   request.sampling.logprobs = 0;  // the chosen tokens' own
   if (c.config.max_pixels > 0) request.image_overrides.max_pixels = c.config.max_pixels;

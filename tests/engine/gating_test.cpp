@@ -30,7 +30,8 @@ class GatingTest : public ::testing::Test {
       content.push_back({{"type", "image"}});
     }
     content.push_back({{"type", "text"}, {"text", question}});
-    r.messages = {{{"role", "user"}, {"content", content}}};
+    r.messages = nlohmann::ordered_json::array();
+    r.messages.push_back({{"role", "user"}, {"content", content}});
     r.max_tokens = 24;
     return r;
   }
