@@ -240,7 +240,8 @@ VisionFeatures encode_visual(Ops& op, const ModelConfig& config, const ModelWeig
 }
 
 void adopt_choice(Prompt& prompt, size_t visual, const VisionFeatures& features) {
-  if (features.tokens.empty()) return;
+  const VisualInput& input = prompt.visuals[visual];
+  if (!input.gate || !input.gate->late) return;
   size_t at = 0;
   int64_t group = 0;
   for (size_t r = 0; r < prompt.runs.size(); ++r) {

@@ -65,7 +65,7 @@ void note_question(Prompt& prompt);
 // Features of the visual's tokens, in their order. After a late choice the result names them (VisionFeatures::tokens).
 VisionFeatures encode_visual(Ops& op, const ModelConfig& config, const ModelWeights& weights, const VisualInput& visual);
 
-// After a late choice: puts the tokens that were chosen, and with them their positions, into the prompt.
+// After a late choice: puts the tokens that were chosen, and with them their positions, into the prompt. Nothing to do for others.
 void adopt_choice(Prompt& prompt, size_t visual, const VisionFeatures& features);
 
 // The share of visual work that is done: floating-point operations of the kept groups in the tower and of the kept tokens in

@@ -133,7 +133,7 @@ void Runner::encode_missing(std::span<const StepWork> work) {
         }
         s.features[v] = encoding->take()[0];
       }
-      if (chooses_late(*input)) adopt_choice(s.prompt, v, *s.features[v]);
+      adopt_choice(s.prompt, v, *s.features[v]);
     });
   }
 }
