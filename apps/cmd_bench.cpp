@@ -4,6 +4,7 @@
 #include <random>
 
 #include "bench_model.h"
+#include "bench_sparse.h"
 #include "core/file.h"
 #include "core/interrupt.h"
 #include "core/usage.h"
@@ -23,6 +24,8 @@ constexpr int64_t kDecodeWarmUp = 3;  // a step is recorded at its second run an
 
 struct BenchOptions {
   ModelOptions model;
+  std::string part;
+  SparseBench sparse;
   std::string shape, random = "fp8", image, write_random;
   int64_t prompt = 512, gen = 32, batch = 1, layers = 0, chunk = 512, repeat = 3;
   std::vector<std::string> sweep;  // PROMPT:GEN:BATCH
@@ -212,6 +215,12 @@ int bench(const BenchOptions& o) {
   if (!o.write_random.empty()) return write_random(o);
   EngineOptions engine = o.model.engine();
   LoadedModel m = o.shape.empty() ? load_model(o.model.folder(), engine) : random_model(o, engine);
+  if (o.part == "sparse") {
+    Json j = bench_sparse(m, engine, o.sparse);
+    j["backend"] = std::string(m.ops->name()), j["memory"] = {{"peak_rss_mb", round3(peak_rss_mb())}};
+    fmt::print("{}\n", j.dump(o.json ? -1 : 2));
+    return 0;
+  }
   std::optional<CudaCeiling> cuda;
   if (engine.backend == "cuda") cuda = measure_cuda_ceiling(engine.device);
   auto measure = [&](const BenchOptions& run) {
@@ -237,6 +246,13 @@ int bench(const BenchOptions& o) {
 
 CommandBody setup_bench(CLI::App& app) {
   auto o = std::make_shared<BenchOptions>();
+  app.add_option("PART", o->part, "sparse: gated visual work against dense, on a drawn stream and a prompt of many pictures")->check(CLI::IsMember({"sparse"}));
+  app.add_option("--frames", o->sparse.frames, "sparse: frames of the stream")->check(CLI::Range(4, 100000))->capture_default_str();
+  app.add_option("--anomalous", o->sparse.anomalous, "sparse: share of frames with something new")->check(CLI::Range(0.0, 0.5))->capture_default_str();
+  app.add_option("--size", o->sparse.size, "sparse: pixels of a side of the stream's frames")->check(CLI::Range(128, 4096))->capture_default_str();
+  app.add_option("--images", o->sparse.images, "sparse: pictures of the single prompt")->check(CLI::Range(1, 256))->capture_default_str();
+  app.add_option("--image-size", o->sparse.image_size, "sparse: pixels of a side of these")->check(CLI::Range(64, 2048))->capture_default_str();
+  app.add_option("--share", o->sparse.share, "sparse: kept of the single prompt")->check(CLI::Range(0.05, 1.0))->capture_default_str();
   o->model.add_to(app);
   app.add_option("--shape", o->shape, "config.json of a model; its weights are drawn at random in memory");
   app.add_option("--random", o->random, "with --shape: bf16, fp8, int8, int4 or fp4 weights")->capture_default_str();

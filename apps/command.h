@@ -16,6 +16,7 @@ CommandBody setup_bench_serve(CLI::App& app);  // a subcommand of bench
 CommandBody setup_dump(CLI::App& app);
 CommandBody setup_eval(CLI::App& app);
 CommandBody setup_quantize(CLI::App& app);
+CommandBody setup_watch(CLI::App& app);
 CommandBody setup_serve(CLI::App& app);
 
 }  // namespace vl8

@@ -112,6 +112,7 @@ void MediaOptions::add_to(CLI::App& a) {
   a.add_option("--num-frames", num_frames, "frames to take in all; wins over --fps")->check(CLI::PositiveNumber);
   a.add_option("--max-frames", max_frames, "at most this many frames, whatever --fps and --num-frames say (default: 768 for --fps)")->check(CLI::PositiveNumber);
   a.add_option("--clip", clip, "only this part, in seconds: 40-50, or 45 for 43-47; 4 frames per second unless --fps or --num-frames say otherwise");
+  a.add_option("--sparsity", sparsity, "visual work: off (all of it), auto, or a share as in 0.3; with a policy as in auto:saliency")->capture_default_str();
   a.add_option("--min-pixels", min_pixels, "enlarge smaller pictures to this many pixels")->check(CLI::PositiveNumber);
   a.add_option("--max-pixels", max_pixels, "shrink larger pictures to this many pixels (1024 pixels cost one token)")->check(CLI::PositiveNumber);
   a.add_option("--resize", resize, "resampling: torchvision (as the reference) or pil")->check(CLI::IsMember({"torchvision", "pil"}))->capture_default_str();
@@ -128,6 +129,7 @@ void MediaOptions::fill(ChatRequest& r) const {
   if (max_pixels) r.image_overrides.max_pixels = r.video_overrides.max_pixels = max_pixels;
   if (app->count("--fps")) r.video_overrides.fps = fps;
   if (num_frames) r.video_overrides.num_frames = num_frames;
+  r.sparsity = parse_sparsity(sparsity);
   if (max_frames) r.video_overrides.max_frames = max_frames;
   if (!clip.empty()) r.video_overrides.part = parse_clip_part(clip);
   r.video_overrides.cap_pixels_per_frame = cap == "on";

@@ -43,7 +43,7 @@ struct MediaOptions {
   std::vector<std::string> images, videos;
   double fps = 2, source_fps = 0;
   int64_t num_frames = 0, max_frames = 0, min_pixels = 0, max_pixels = 0;
-  std::string clip, resize = "torchvision", cap = "on";
+  std::string clip, sparsity = "off", resize = "torchvision", cap = "on";
   CLI::App* app = nullptr;
   void add_to(CLI::App& app);
   void fill(ChatRequest& request) const;  // reads the files

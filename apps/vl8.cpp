@@ -23,6 +23,7 @@ constexpr Row kCommands[] = {
     {"inspect", "what is in a model folder and what it will need", setup_inspect},
     {"serve", "HTTP server with the APIs of OpenAI and Anthropic", setup_serve},
     {"bench", "measure decode, prefill and vision against this machine's ceilings", setup_bench},
+    {"watch", "watch cameras, videos and folders; report what the model sees", setup_watch},
     {"eval", "score a model on a suite of questions", setup_eval},
     {"quantize", "write an FP8 copy of a model", setup_quantize},
     {"dump", "tokens, prompts, pixels and logits, for comparison with other programs", setup_dump},

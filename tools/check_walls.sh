@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 
 declare -A may=(
   [core]="core"
+  [sparse]="core sparse"
   [ops]="core ops"
   [cpu]="core ops cpu"
   [cuda]="core ops cuda"
@@ -14,7 +15,8 @@ declare -A may=(
   [grammar]="core text grammar"
   [web]="core web"
   [io]="core ops model io"
-  [engine]="core ops model text media io grammar engine cpu cuda"
+  [engine]="core sparse ops model text media io grammar engine cpu cuda"
+  [watch]="core sparse media engine watch"
   [server]="core model text media grammar web engine server"
   [quant]="core ops model text media io grammar engine quant"
 )

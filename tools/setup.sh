@@ -7,9 +7,9 @@ boost=libboost1.81-dev  # Debian 12's libboost-dev is too old (1.74); Ubuntu 24.
 . /etc/os-release && [ "${ID:-}" != ubuntu ] || boost=libboost-dev
 build=(build-essential cmake ninja-build pkg-config ca-certificates
        libfmt-dev libspdlog-dev libcli11-dev libsimdjson-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev
-       libturbojpeg0-dev libjpeg-dev libpng-dev libwebp-dev libgif-dev libxxhash-dev libavformat-dev libavcodec-dev libswscale-dev
-       "$boost" libssl-dev libtomlplusplus-dev)
-test=(libgtest-dev libgmock-dev libbenchmark-dev ffmpeg libvalijson-dev json-schema-test-suite)
+       libturbojpeg0-dev libjpeg-dev libpng-dev libwebp-dev libgif-dev libxxhash-dev libavformat-dev libavcodec-dev libswscale-dev libavdevice-dev
+       "$boost" libssl-dev libtomlplusplus-dev libsqlite3-dev libcurl4-openssl-dev libmosquitto-dev)
+test=(libgtest-dev libgmock-dev libbenchmark-dev ffmpeg mosquitto mosquitto-clients sqlite3 python3 libvalijson-dev json-schema-test-suite)
 fuzz=(clang-19 libclang-rt-19-dev)
 page=(chromium)
 

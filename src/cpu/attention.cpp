@@ -207,54 +207,93 @@ void paged_attention(Context& c, const QkvHeads& x, KvCache& cache, int64_t laye
   run_decode(c, x, cache, layer, batch, out);
 }
 
-void segment_attention(Context& c, const Tensor& qkv, int64_t heads, const Rope& rope,
-                       std::span<const int32_t> segments, float* out) {
-  const int64_t n = qkv.rows(), width = qkv.shape[1] / 3, d = width / heads, half = d / 2;
-  check_head(d);
-  Arena::Scope scope(c.scratch);
-  const DType type = c.rounds() ? DType::bf16 : DType::f32;
-  float* q = c.scratch.array<float>(n * width);                                         // [n, heads, d]
-  char* k = static_cast<char*>(c.scratch.take(size_t(n * width) * dtype_bytes(type)));  // [heads, n, d]
-  char* v = static_cast<char*>(c.scratch.take(size_t(n * width) * dtype_bytes(type)));
-  c.each_row(n, 3 * width, [&](int64_t b, int64_t e) {
+namespace {
+
+// Where the rotated keys and the values of a vision tower's rows go: [heads, rows, d].
+struct HeadRows {
+  char *k, *v;
+  DType type;
+  int64_t rows;
+  const int32_t* row_of;  // place of each input row; null: its own number
+};
+
+// Splits qkv [m, 3 Hd], rotates queries [m, heads, d] and keys, and puts keys and values in their places.
+void rotate_rows(Context& c, const Tensor& qkv, int64_t heads, const Rope& rope, float* q, const HeadRows& to) {
+  const int64_t width = qkv.shape[1] / 3, d = width / heads, half = d / 2;
+  c.each_row(qkv.rows(), 3 * width, [&](int64_t b, int64_t e) {
     float turned[kMaxHeadDim];
     for (int64_t i = b; i < e; ++i)
       for (int64_t h = 0; h < heads; ++h) {
         const float* from = qkv.f32() + i * 3 * width + h * d;
         const float *cos = rope.cos.f32() + i * half, *sin = rope.sin.f32() + i * half;
+        const size_t at = size_t((h * to.rows + (to.row_of ? to.row_of[i] : i)) * d);
         c.kernels.norm_rope(from, nullptr, 0, cos, sin, d, q + i * width + h * d);
         c.kernels.norm_rope(from + width, nullptr, 0, cos, sin, d, turned);
-        store_row(c, k, type, size_t((h * n + i) * d), turned, d);
-        store_row(c, v, type, size_t((h * n + i) * d), from + 2 * width, d);
+        store_row(c, to.k, to.type, at, turned, d);
+        store_row(c, to.v, to.type, at, from + 2 * width, d);
       }
   });
+}
+
+// Query rows begin..begin + rows of one head over keys key_begin..key_begin + keys.
+Stripe vision_stripe(const Context& c, const HeadRows& kv, int64_t head, int64_t d, int64_t width, const float* q, float* out,
+                     int64_t begin, int64_t rows, int64_t key_begin, int64_t keys) {
+  const size_t at = size_t((head * kv.rows + key_begin) * d) * dtype_bytes(kv.type);
+  return {{.kv = {kv.k + at, kv.v + at, kv.type == DType::bf16, nullptr, 0, 0, d},
+           .kv_len = keys,
+           .head_dim = d,
+           .q = q + begin * width + head * d,
+           .q_token_stride = width,
+           .q_head_stride = 0,
+           .out = out + begin * width + head * d,
+           .out_token_stride = width,
+           .out_head_stride = 0,
+           .group = 1,
+           .row_begin = 0,
+           .row_end = 0,
+           .causal = false,
+           .first_key = 0,
+           .scale = 1.0f / std::sqrt(float(d)),
+           .round_bf16 = c.rounds(),
+           .scratch = nullptr},
+          rows,
+          0};
+}
+
+}  // namespace
+
+void segment_attention(Context& c, const Tensor& qkv, int64_t heads, const Rope& rope,
+                       std::span<const int32_t> segments, float* out) {
+  const int64_t n = qkv.rows(), width = qkv.shape[1] / 3, d = width / heads;
+  check_head(d);
+  Arena::Scope scope(c.scratch);
+  const DType type = c.rounds() ? DType::bf16 : DType::f32;
+  float* q = c.scratch.array<float>(n * width);
+  const size_t bytes = size_t(n * width) * dtype_bytes(type);
+  const HeadRows kv{static_cast<char*>(c.scratch.take(bytes)), static_cast<char*>(c.scratch.take(bytes)), type, n, nullptr};
+  rotate_rows(c, qkv, heads, rope, q, kv);
   const int64_t parts = int64_t(segments.size()) - 1;
   Stripe* stripes = c.scratch.array<Stripe>(parts * heads);
   for (int64_t h = 0; h < heads; ++h)
     for (int64_t s = 0; s < parts; ++s) {
       const int64_t begin = segments[size_t(s)], rows = segments[size_t(s) + 1] - begin;
-      const size_t at = size_t((h * n + begin) * d) * dtype_bytes(type);
-      stripes[h * parts + s] = {{.kv = {k + at, v + at, c.rounds(), nullptr, 0, 0, d},
-                                 .kv_len = rows,
-                                 .head_dim = d,
-                                 .q = q + begin * width + h * d,
-                                 .q_token_stride = width,
-                                 .q_head_stride = 0,
-                                 .out = out + begin * width + h * d,
-                                 .out_token_stride = width,
-                                 .out_head_stride = 0,
-                                 .group = 1,
-                                 .row_begin = 0,
-                                 .row_end = 0,
-                                 .causal = false,
-                                 .first_key = 0,
-                                 .scale = 1.0f / std::sqrt(float(d)),
-                                 .round_bf16 = c.rounds(),
-                                 .scratch = nullptr},
-                                rows,
-                                0};
+      stripes[h * parts + s] = vision_stripe(c, kv, h, d, width, q, out, begin, rows, begin, rows);
     }
   run_flash(c, {stripes, size_t(parts * heads)}, d);
+}
+
+void memory_attention(Context& c, const Tensor& qkv, int64_t heads, const Rope& rope, KvCache& memory, int64_t layer,
+                      std::span<const int32_t> rows, float* out) {
+  const int64_t m = qkv.rows(), width = qkv.shape[1] / 3, d = width / heads;
+  check_head(d);
+  Arena::Scope scope(c.scratch);
+  float* q = c.scratch.array<float>(m * width);
+  const HeadRows kv{static_cast<char*>(memory.k[size_t(layer)]), static_cast<char*>(memory.v[size_t(layer)]), memory.dtype,
+                    memory.page_tokens, rows.data()};
+  rotate_rows(c, qkv, heads, rope, q, kv);
+  Stripe* stripes = c.scratch.array<Stripe>(heads);
+  for (int64_t h = 0; h < heads; ++h) stripes[h] = vision_stripe(c, kv, h, d, width, q, out, 0, m, 0, memory.page_tokens);
+  run_flash(c, {stripes, size_t(heads)}, d);
 }
 
 }  // namespace vl8::cpu

@@ -242,6 +242,13 @@ class CpuOps final : public RefOps {
     return y;
   }
 
+  Tensor do_vision_attention_memory(const Tensor& qkv, int64_t heads, const Rope& rope, KvCache& memory, int64_t layer,
+                                    std::span<const int32_t> rows) override {
+    Tensor y = f32({qkv.rows(), qkv.shape[1] / 3});
+    cpu::memory_attention(c_, qkv, heads, rope, memory, layer, rows, y.f32());
+    return y;
+  }
+
   cpu::Context c_;
   std::string name_;
 };

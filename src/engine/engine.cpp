@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include "engine/gating.h"
 #include <chrono>
 
 #include "engine/batcher.h"
@@ -17,8 +18,12 @@ double ms_since(Clock::time_point start) { return std::chrono::duration<double, 
 
 PromptMedia preprocess(const ChatRequest& request, const ProcessorConfig& processor) {
   PromptMedia media;
-  for (const EncodedImage& image : request.images)
-    media.images.push_back(preprocess_encoded(std::as_bytes(std::span(image.bytes)), image.name, processor.image, request.image_overrides));
+  media.sparsity = request.sparsity;
+  for (const EncodedImage& image : request.images) {
+    media.images.push_back(image.pixels ? preprocess_image(*image.pixels, processor.image, request.image_overrides)
+                                        : preprocess_encoded(std::as_bytes(std::span(image.bytes)), image.name, processor.image, request.image_overrides));
+    media.streams.push_back(image.stream);
+  }
   for (const auto& video : request.videos)
     media.videos.push_back(preprocess_frames(*video, processor.video, request.video_overrides));
   return media;
@@ -97,6 +102,7 @@ PreparedChat Engine::prepare(const ChatRequest& request) const {
   for (const VideoInput& v : media.videos) chat.timestamps.push_back(v.timestamps);
   chat.starts_thinking = rendered.view().ends_with("<think>\n");
   chat.prompt = build_prompt(rendered, std::move(media), *tokenizer_, config(), request.dialect);
+  chat.activation = activation(chat.prompt, config());
   chat.pixels_ms = ms_since(start);
   return chat;
 }
@@ -190,6 +196,7 @@ Answer Engine::chat(const ChatRequest& request, const OnDelta& on_delta) {
   answer.image_sizes = std::move(chat.image_sizes);
   answer.resized_sizes = std::move(chat.resized_sizes);
   answer.timestamps = std::move(chat.timestamps);
+  answer.activation = chat.activation;
   answer.times = {chat.pixels_ms, last.usage.vision_ms, last.usage.prefill_ms, last.usage.first_token_ms + chat.pixels_ms, last.usage.decode_ms};
   return answer;
 }

@@ -32,6 +32,8 @@ class CompiledGrammar;
 // A picture by its encoded bytes, and what messages call it.
 struct EncodedImage {
   std::string bytes, name;
+  std::shared_ptr<const Image> pixels = {};         // instead of bytes: decoded already
+  std::shared_ptr<VisualStream> stream = {};        // of a camera: only what changed is computed again (engine/gating.h)
 };
 
 struct ChatRequest {
@@ -43,6 +45,7 @@ struct ChatRequest {
   ImageOverrides image_overrides;
   VideoOverrides video_overrides;
   VideoDialect dialect = VideoDialect::replace_triple;
+  Sparsity sparsity;  // how much visual work is done; off: all of it
   SamplingParams sampling;
   std::vector<std::string> stops;
   int64_t max_tokens = 0;  // 0: as much as the context leaves, at most 4096
@@ -56,6 +59,7 @@ struct PreparedChat {
   bool starts_thinking = false;                  // the template left `<think>` open
   std::vector<Size> image_sizes, resized_sizes;  // of request.images
   std::vector<std::vector<double>> timestamps;   // of request.videos, seconds of each frame group
+  double activation = 0;                         // share of visual work that will be done (engine/gating.h)
   double pixels_ms = 0;
 };
 
@@ -70,6 +74,7 @@ struct Answer {
   int64_t prompt_tokens = 0, visual_tokens = 0, cached_tokens = 0;  // cached: of the prompt, from the call before
   std::vector<Size> image_sizes, resized_sizes;  // of request.images
   std::vector<std::vector<double>> timestamps;   // of request.videos
+  double activation = 0;                         // share of the visual work that was done; 1: dense
   AnswerTimes times;
 };
 

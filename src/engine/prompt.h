@@ -8,11 +8,14 @@
 #include "media/processor.h"
 #include "model/model.h"
 #include "model/positions.h"
+#include "sparse/policy.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace vl8 {
 
+struct VisualGate;    // what of a visual is computed and read: engine/gating.h
+struct VisualStream;
 // Where the features of a picture are kept beyond a request: filled by its maker before submit, or by the engine.
 struct FeatureSlot {
   std::shared_ptr<const VisionFeatures> features;
@@ -21,8 +24,9 @@ struct FeatureSlot {
 struct VisualInput {
   std::shared_ptr<const PatchBuffer> patches;  // [grid.patches(), features], F32; may be null where the slot is filled
   Grid grid;
-  ContentHash hash;
-  std::shared_ptr<FeatureSlot> slot;  // or null
+  ContentHash hash;                        // of pixels and gate
+  std::shared_ptr<FeatureSlot> slot;       // or null
+  std::shared_ptr<const VisualGate> gate;  // null: all of it
 };
 
 struct Prompt {
@@ -44,6 +48,8 @@ enum class VideoDialect : uint8_t { replace_triple, keep_outer_pair };
 struct PromptMedia {
   std::vector<ImageInput> images;  // in the order of their placeholders
   std::vector<VideoInput> videos;
+  Sparsity sparsity;                                  // off: everything is computed and read
+  std::vector<std::shared_ptr<VisualStream>> streams; // of the images; empty, or null for those of no stream
 };
 
 // Writes out each clip's placeholder as stamp, start, pad, end for every frame group. `stamps` of each clip, in order. The

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <optional>
 
+#include "engine/gating.h"
+
 namespace vl8 {
 
 void drop_used_features(Sequence& s) {
@@ -91,9 +93,31 @@ class RunnerEncoding : public Encoding {
   std::optional<VisionRun> run_;
 };
 
+// Pictures of which a part is computed: one after another, each in one piece (a part is short).
+class GatedEncoding : public Encoding {
+ public:
+  GatedEncoding(Ops& op, const ModelConfig& c, const ModelWeights& w, std::span<const VisualInput* const> visuals)
+      : op_(op), c_(c), w_(w), visuals_(visuals.begin(), visuals.end()) {}
+  int64_t blocks() const override { return int64_t(visuals_.size()) * c_.vision.depth; }
+  bool advance(int64_t) override {
+    done_.push_back(std::make_shared<VisionFeatures>(encode_visual(op_, c_, w_, *visuals_[done_.size()])));
+    return done_.size() == visuals_.size();
+  }
+  std::vector<FeaturesPtr> take() override { return std::move(done_); }
+
+ private:
+  Ops& op_;
+  const ModelConfig& c_;
+  const ModelWeights& w_;
+  std::vector<const VisualInput*> visuals_;
+  std::vector<FeaturesPtr> done_;
+};
+
 }  // namespace
 
 std::unique_ptr<Encoding> Runner::start(std::span<const VisualInput* const> visuals) {
+  if (std::any_of(visuals.begin(), visuals.end(), [](const VisualInput* v) { return v->gate != nullptr; }))
+    return std::make_unique<GatedEncoding>(op_, config_, weights_, visuals);
   return std::make_unique<RunnerEncoding>(op_, config_.vision, weights_.vision, visuals);
 }
 
@@ -103,10 +127,13 @@ void Runner::encode_missing(std::span<const StepWork> work) {
     each_visual_in(s.prompt, s.cached, s.cached + w.tokens, [&](size_t v) {
       const VisualInput* input = &s.prompt.visuals[v];
       if (!s.features[v] && input->slot) s.features[v] = input->slot->features;
-      if (s.features[v]) return;
-      std::unique_ptr<Encoding> encoding = start(std::span(&input, 1));
-      encoding->advance(encoding->blocks());
-      s.features[v] = encoding->take()[0];
+      if (!s.features[v]) {
+        std::unique_ptr<Encoding> encoding = start(std::span(&input, 1));
+        while (!encoding->advance(encoding->blocks())) {
+        }
+        s.features[v] = encoding->take()[0];
+      }
+      adopt_choice(s.prompt, v, *s.features[v]);
     });
   }
 }

@@ -75,6 +75,10 @@ class ForwardOps : public Ops {
   Tensor do_vision_attention(const Tensor& qkv, int64_t heads, const Rope& rope, std::span<const int32_t> segments) override {
     return inner_.vision_attention(qkv, heads, rope, segments);
   }
+  Tensor do_vision_attention_memory(const Tensor& qkv, int64_t heads, const Rope& rope, KvCache& memory, int64_t layer,
+                                    std::span<const int32_t> rows) override {
+    return inner_.vision_attention_memory(qkv, heads, rope, memory, layer, rows);
+  }
 
   Ops& inner_;
 };

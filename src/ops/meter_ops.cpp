@@ -120,4 +120,11 @@ Tensor MeterOps::do_vision_attention(const Tensor& qkv, int64_t heads, const Rop
   return timed(Verb::vision_attention, flops, 0, 0, [&] { return ForwardOps::do_vision_attention(qkv, heads, rope, segments); });
 }
 
+Tensor MeterOps::do_vision_attention_memory(const Tensor& qkv, int64_t heads, const Rope& rope, KvCache& memory, int64_t layer,
+                                            std::span<const int32_t> rows) {
+  const double flops = 4.0 * double(rows.size()) * double(memory.page_tokens) * double(qkv.shape[1]) / 3;
+  return timed(Verb::vision_attention, flops, 0, 0,
+               [&] { return ForwardOps::do_vision_attention_memory(qkv, heads, rope, memory, layer, rows); });
+}
+
 }  // namespace vl8

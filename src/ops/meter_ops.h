@@ -41,6 +41,8 @@ class MeterOps : public ForwardOps {
   Tensor do_layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float eps) override;
   Tensor do_vision_attention(const Tensor& qkv, int64_t heads, const Rope& rope,
                              std::span<const int32_t> segments) override;
+  Tensor do_vision_attention_memory(const Tensor& qkv, int64_t heads, const Rope& rope, KvCache& memory, int64_t layer,
+                                    std::span<const int32_t> rows) override;
 
  private:
   template <typename F>

@@ -176,4 +176,22 @@ Tensor Ops::vision_attention(const Tensor& qkv, int64_t heads, const Rope& rope,
   return do_vision_attention(qkv, heads, rope, segments);
 }
 
+Tensor Ops::vision_attention_memory(const Tensor& qkv, int64_t heads, const Rope& rope, KvCache& memory, int64_t layer,
+                                    std::span<const int32_t> rows) {
+  check(qkv.shape.rank == 2 && qkv.shape[1] % (3 * heads) == 0 && qkv.rows() == int64_t(rows.size()),
+        "vision_attention_memory: qkv is {} for {} rows", qkv.shape.str(), rows.size());
+  check(rope.cos.shape == Shape{qkv.rows(), qkv.shape[1] / (6 * heads)}, "vision_attention_memory: rope is {}", rope.cos.shape.str());
+  check(memory.pages == 1 && memory.kv_heads == heads && memory.head_dim * heads * 3 == qkv.shape[1] && 0 <= layer &&
+            layer < memory.layers, "vision_attention_memory: layer {} of {}, {} heads of {}", layer, memory.layers, memory.kv_heads,
+        memory.head_dim);
+  for (size_t i = 0; i < rows.size(); ++i)
+    check((i == 0 ? 0 : rows[i - 1] + 1) <= rows[i] && rows[i] < memory.page_tokens, "vision_attention_memory: row {} of {}", rows[i],
+          memory.page_tokens);
+  return do_vision_attention_memory(qkv, heads, rope, memory, layer, rows);
+}
+
+Tensor Ops::do_vision_attention_memory(const Tensor&, int64_t, const Rope&, KvCache&, int64_t, std::span<const int32_t>) {
+  fail(ErrorKind::unsupported, "the backend {} does not keep keys and values of the vision tower; set sparsity off for streams", name());
+}
+
 }  // namespace vl8

@@ -130,6 +130,12 @@ class Ops {
   // qkv [N, 3 Hd]: rotates q and k, full attention inside each segment of rows: [N, Hd]. Segments are the running
   // sums of rows, first 0, last N.
   Tensor vision_attention(const Tensor& qkv, int64_t heads, const Rope& rope, std::span<const int32_t> segments);
+  // The same for a part of one frame against what is remembered of the whole of it. memory: [depth layers, heads, all rows
+  // of the frame, D] in one page (make_kv_cache(depth, heads, D, rows, 1)). The keys (rotated) and values of this call take
+  // the places `rows` (ascending) in `layer`; its queries attend to all rows of the memory: [len(rows), Hd]. With all rows
+  // it equals vision_attention over one segment.
+  Tensor vision_attention_memory(const Tensor& qkv, int64_t heads, const Rope& rope, KvCache& memory, int64_t layer,
+                                 std::span<const int32_t> rows);
 
  private:
   virtual Tensor do_linear(const Tensor& x, const Linear& w, Activation act, const Tensor* residual) = 0;
@@ -154,6 +160,8 @@ class Ops {
                                            int64_t merge) = 0;
   virtual Rope do_vision_rope(std::span<const Grid> grids, int64_t head_dim, int64_t merge) = 0;
   virtual Tensor do_layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float eps) = 0;
+  virtual Tensor do_vision_attention_memory(const Tensor& qkv, int64_t heads, const Rope& rope, KvCache& memory,
+                                            int64_t layer, std::span<const int32_t> rows);  // Error(unsupported) where a backend has none
   virtual Tensor do_vision_attention(const Tensor& qkv, int64_t heads, const Rope& rope,
                                      std::span<const int32_t> segments) = 0;
 };

@@ -362,4 +362,37 @@ Tensor RefOps::do_vision_attention(const Tensor& qkv, int64_t heads, const Rope&
   return y;
 }
 
+Tensor RefOps::do_vision_attention_memory(const Tensor& qkv, int64_t heads, const Rope& rope, KvCache& memory, int64_t layer,
+                                          std::span<const int32_t> rows) {
+  const int64_t m = qkv.rows(), c = qkv.shape[1] / 3, d = c / heads, half = d / 2, n = memory.page_tokens;
+  void *kp = memory.k[size_t(layer)], *vp = memory.v[size_t(layer)];
+  std::vector<float> x(qkv.f32(), qkv.f32() + m * 3 * c);
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t h = 0; h < 2 * heads; ++h)
+      rotate(x.data() + i * 3 * c + h * d, rope.cos.f32() + i * half, rope.sin.f32() + i * half, half);
+  if (rounds_to_bf16())
+    for (float& f : x) f = bf16_to_f32(f32_to_bf16(f));
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t h = 0; h < heads; ++h) {
+      const size_t at = size_t((h * n + rows[size_t(i)]) * d);
+      store(kp, memory.dtype, at, x.data() + i * 3 * c + c + h * d, d);
+      store(vp, memory.dtype, at, x.data() + i * 3 * c + 2 * c + h * d, d);
+    }
+  Tensor y = f32({m, c});
+  std::vector<double> p, sum(static_cast<size_t>(d));
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t h = 0; h < heads; ++h) {
+      const float* q = x.data() + i * 3 * c + h * d;
+      p.assign(size_t(n), 0);
+      for (int64_t j = 0; j < n; ++j)
+        for (int64_t e = 0; e < d; ++e) p[size_t(j)] += double(q[e]) * double(load_f32(kp, memory.dtype, size_t((h * n + j) * d + e)));
+      softmax(p, 1.0 / std::sqrt(double(d)));
+      std::fill(sum.begin(), sum.end(), 0);
+      for (int64_t j = 0; j < n; ++j)
+        for (int64_t e = 0; e < d; ++e) sum[size_t(e)] += p[size_t(j)] * double(load_f32(vp, memory.dtype, size_t((h * n + j) * d + e)));
+      for (int64_t e = 0; e < d; ++e) y.f32()[i * c + h * d + e] = float(sum[size_t(e)]);
+    }
+  return y;
+}
+
 }  // namespace vl8

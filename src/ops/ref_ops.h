@@ -40,6 +40,8 @@ class RefOps : public Ops {
                                    int64_t merge) override;
   Rope do_vision_rope(std::span<const Grid> grids, int64_t head_dim, int64_t merge) override;
   Tensor do_layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float eps) override;
+  Tensor do_vision_attention_memory(const Tensor& qkv, int64_t heads, const Rope& rope, KvCache& memory, int64_t layer,
+                                    std::span<const int32_t> rows) override;
   Tensor do_vision_attention(const Tensor& qkv, int64_t heads, const Rope& rope,
                              std::span<const int32_t> segments) override;
 
