@@ -79,16 +79,16 @@ std::string rewritten(const std::vector<std::string>& parts, Size size) {
 TEST(Boxes, BecomePixelsHoweverTheStreamIsCut) {
   const std::string text = R"(Here: [{"bbox_2d": [0, 500, 1000, 1000], "label": "a \"bbox\""}, {"point_2d":[250,250]}, {"bbox_2d": [1, 2, 3]}, "bbox_2d", {"box": ["x"]}] end "bb)";
   const std::string wanted = R"(Here: [{"bbox_2d": [0, 240, 640, 480], "label": "a \"bbox\""}, {"point_2d":[160, 120]}, {"bbox_2d": [1, 2, 3]}, "bbox_2d", {"box": ["x"]}] end "bb)";
-  EXPECT_EQ(rewritten({text}, {640, 480}), wanted);
+  EXPECT_EQ(rewritten({text}, {480, 640}), wanted);
   std::mt19937 random(3);
-  for (int i = 0; i < 300; ++i) EXPECT_EQ(rewritten(cut(text, random), {640, 480}), wanted);
+  for (int i = 0; i < 300; ++i) EXPECT_EQ(rewritten(cut(text, random), {480, 640}), wanted);
 }
 
 TEST(Boxes, TextIsNotHeldBackForLong) {
-  BoxRewriter r({640, 480});
+  BoxRewriter r({480, 640});
   EXPECT_EQ(r.push("no marks here"), "no marks here");
-  EXPECT_EQ(r.push(" \"label\""), " \"label\"");
-  EXPECT_EQ(r.push(" \"bb"), " ");
+  EXPECT_EQ(r.push(" \"label\""), " \"label") << "a quote may begin a mark";
+  EXPECT_EQ(r.push(" \"bb"), "\" ");
   EXPECT_EQ(r.push("q"), "\"bbq");
 }
 
