@@ -189,7 +189,7 @@ TEST_F(WatchTest, AFrameIsCommittedOnce) {
   store.failed(events[0].id, "y", 0, true);
   EXPECT_EQ(store.counts().given_up, 1);
   EXPECT_EQ(store.counts().pending, 0);
-  EXPECT_THROW(Store(folder_), Error);
+  EXPECT_THROW(Store{folder_}, Error);
 }
 
 TEST_F(WatchTest, RetentionByAgeAndSize) {
