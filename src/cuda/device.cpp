@@ -73,7 +73,7 @@ void* DeviceHeap::allocate(size_t bytes, std::string_view tag) {
   cudaMemGetInfo(&free_bytes, &total);
   fail(ErrorKind::resource,
        "out of GPU memory: {} needs {:.2f} GB more, vl8 holds {} (limit {:.2f} GB), {:.2f} of {:.2f} GB are free on the card. Use a shorter "
-       "--context, fewer sequences, a higher --gpu-memory-utilization, or --gpu-layers to leave some layers on the CPU",
+       "--context, fewer sequences or a higher --gpu-memory-utilization",
        tag, gb(bytes), summary(), gb(limit_), gb(free_bytes), gb(total));
 }
 
