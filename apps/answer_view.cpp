@@ -83,7 +83,7 @@ nlohmann::ordered_json answer_json(const Engine& e, const Answer& a, bool boxes)
   if (!a.reasoning.empty()) j["reasoning"] = a.reasoning;
   if (boxes) j["boxes"] = marks_in_pixels(a);
   j["finish_reason"] = finish_name(a.finish);
-  j["usage"] = {{"prompt_tokens", a.prompt_tokens}, {"visual_tokens", a.visual_tokens}, {"completion_tokens", a.tokens.size()}};
+  j["usage"] = {{"prompt_tokens", a.prompt_tokens}, {"visual_tokens", a.visual_tokens}, {"completion_tokens", a.tokens.size()}, {"activation", a.activation}};
   nlohmann::ordered_json images = nlohmann::ordered_json::array();
   for (size_t i = 0; i < a.image_sizes.size(); ++i)
     images.push_back({{"width", a.image_sizes[i].width}, {"height", a.image_sizes[i].height},

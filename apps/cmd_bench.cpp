@@ -2,11 +2,12 @@
 #include <algorithm>
 #include <chrono>
 #include <random>
-#include <sys/resource.h>
 
 #include "bench_model.h"
+#include "bench_sparse.h"
 #include "core/file.h"
 #include "core/interrupt.h"
+#include "core/usage.h"
 #include "cpu/ceiling.h"
 #include "cuda/ceiling.h"
 #include "io/random_checkpoint.h"
@@ -23,10 +24,23 @@ constexpr int64_t kDecodeWarmUp = 3;  // a step is recorded at its second run an
 
 struct BenchOptions {
   ModelOptions model;
-  std::string shape, random = "fp8", image;
+  std::string part;
+  SparseBench sparse;
+  std::string shape, random = "fp8", image, write_random;
   int64_t prompt = 512, gen = 32, batch = 1, layers = 0, chunk = 512, repeat = 3;
+  std::vector<std::string> sweep;  // PROMPT:GEN:BATCH
   bool json = false, breakdown = false;
 };
+
+// "4096:16:1" as options of one more run of the same model.
+BenchOptions sweep_options(const BenchOptions& base, const std::string& text) {
+  BenchOptions o = base;
+  o.image.clear();
+  char rest = 0;
+  if (std::sscanf(text.c_str(), "%ld:%ld:%ld%c", &o.prompt, &o.gen, &o.batch, &rest) != 3 || o.prompt < 1 || o.gen < 2 || o.batch < 1 || o.batch > 4096)
+    fail_usage("--sweep has '{}'; write PROMPT:GEN:BATCH with at least 1 token of prompt and 2 to decode, e.g. 4096:16:1", text);
+  return o;
+}
 
 double ms_since(Clock::time_point t) { return std::chrono::duration<double, std::milli>(Clock::now() - t).count(); }
 double median(std::vector<double> v) {
@@ -35,10 +49,20 @@ double median(std::vector<double> v) {
 }
 double round3(double v) { return std::round(v * 1000) / 1000; }
 
-double peak_rss_mb() {
-  rusage u{};
-  getrusage(RUSAGE_SELF, &u);
-  return double(u.ru_maxrss) / 1024;
+RandomFormat parse_random(const std::string& name) {
+  if (auto format = random_format(name)) return *format;
+  fail_usage("--random is '{}'; there are bf16, fp8, int8, int4 and fp4", name);
+}
+
+// Random weights of a config as a model folder, for trying the quantiser and the loader on any size.
+int write_random(const BenchOptions& o) {
+  if (o.shape.empty()) fail_usage("--write-random needs --shape CONFIG.json");
+  ThreadPool pool(o.model.threads);
+  const auto start = Clock::now();
+  write_random_checkpoint(o.write_random, read_file(o.shape, 1 << 20), {.format = parse_random(o.random)}, pool);
+  const double mb = double(Checkpoint(o.write_random).file_bytes()) * 1e-6, seconds = ms_since(start) / 1000;
+  fmt::print("{}: {:.1f} MB in {:.1f} s ({:.0f} MB/s), {:.0f} MB of memory at most\n", o.write_random, mb, seconds, mb / seconds, peak_rss_mb());
+  return 0;
 }
 
 // Random weights of a config, in memory; `layers` fewer than the config's where the whole would not fit.
@@ -50,8 +74,7 @@ LoadedModel random_model(const BenchOptions& o, const EngineOptions& engine) {
   m.store = std::make_shared<WeightStore>();
   ThreadPool pool(engine.threads);
   RandomOptions random;
-  if (o.random != "fp8" && o.random != "bf16") fail_usage("--random is '{}'; there are fp8 and bf16", o.random);
-  random.format = o.random == "fp8" ? RandomFormat::fp8 : RandomFormat::bf16;
+  random.format = parse_random(o.random);
   RandomBinder binder(m.store, pool, random);
   m.weights.each(m.config, binder);
   prepare(*m.ops, m.config, m.weights);
@@ -68,9 +91,8 @@ std::vector<int32_t> random_ids(int64_t n, int64_t vocab, uint64_t seed) {
 
 class Bench {
  public:
-  Bench(const BenchOptions& o, LoadedModel& m, const EngineOptions& engine)
-      : o_(o), m_(m), meter_(*m.ops), threads_(engine.threads > 0 ? engine.threads : available_cpus()) {
-    if (engine.backend == "cuda") cuda_ = measure_cuda_ceiling(engine.device);
+  Bench(const BenchOptions& o, LoadedModel& m, const EngineOptions& engine, std::optional<CudaCeiling> cuda)
+      : o_(o), m_(m), meter_(*m.ops), threads_(engine.threads > 0 ? engine.threads : available_cpus()), cuda_(cuda) {
     run_ = std::make_unique<BenchModel>(meter_, m.config, m.weights, o.batch, o.prompt + o.gen + 2, engine.page_tokens);
   }
 
@@ -190,15 +212,30 @@ void print_table(const Json& j) {
 
 int bench(const BenchOptions& o) {
   if (!o.shape.empty() && !o.model.model.empty()) fail_usage("give either -m MODEL or --shape CONFIG.json, not both");
+  if (!o.write_random.empty()) return write_random(o);
   EngineOptions engine = o.model.engine();
   LoadedModel m = o.shape.empty() ? load_model(o.model.folder(), engine) : random_model(o, engine);
-  Bench b(o, m, engine);
+  if (o.part == "sparse") {
+    Json j = bench_sparse(m, engine, o.sparse);
+    j["backend"] = std::string(m.ops->name()), j["memory"] = {{"peak_rss_mb", round3(peak_rss_mb())}};
+    fmt::print("{}\n", j.dump(o.json ? -1 : 2));
+    return 0;
+  }
+  std::optional<CudaCeiling> cuda;
+  if (engine.backend == "cuda") cuda = measure_cuda_ceiling(engine.device);
+  auto measure = [&](const BenchOptions& run) {
+    Bench b(run, m, engine, cuda);
+    Json j;
+    j["options"] = {{"prompt", run.prompt}, {"gen", run.gen}, {"batch", run.batch}, {"layers", m.config.text.layers}, {"precision", run.model.precision}};
+    if (!run.image.empty()) j["vision"] = b.vision();
+    if (run.prompt > 0) j["prefill"] = b.prefill();
+    if (run.prompt > 0 && run.gen > 1) j["decode"] = b.decode();
+    return j;
+  };
   Json j;
   j["backend"] = std::string(m.ops->name());
-  j["options"] = {{"prompt", o.prompt}, {"gen", o.gen}, {"batch", o.batch}, {"layers", m.config.text.layers}, {"precision", o.model.precision}};
-  if (!o.image.empty()) j["vision"] = b.vision();
-  if (o.prompt > 0) j["prefill"] = b.prefill();
-  if (o.prompt > 0 && o.gen > 1) j["decode"] = b.decode();
+  j.update(measure(o));
+  for (const std::string& text : o.sweep) j["sweep"].push_back(measure(sweep_options(o, text)));
   j["memory"] = {{"peak_rss_mb", round3(peak_rss_mb())}, {"device_mb", round3(double(m.ops->device_bytes()) / 1e6)}};
   if (o.json) fmt::print("{}\n", j.dump());
   else print_table(j);
@@ -209,16 +246,25 @@ int bench(const BenchOptions& o) {
 
 CommandBody setup_bench(CLI::App& app) {
   auto o = std::make_shared<BenchOptions>();
+  app.add_option("PART", o->part, "sparse: gated visual work against dense, on a drawn stream and a prompt of many pictures")->check(CLI::IsMember({"sparse"}));
+  app.add_option("--frames", o->sparse.frames, "sparse: frames of the stream")->check(CLI::Range(4, 100000))->capture_default_str();
+  app.add_option("--anomalous", o->sparse.anomalous, "sparse: share of frames with something new")->check(CLI::Range(0.0, 0.5))->capture_default_str();
+  app.add_option("--size", o->sparse.size, "sparse: pixels of a side of the stream's frames")->check(CLI::Range(128, 4096))->capture_default_str();
+  app.add_option("--images", o->sparse.images, "sparse: pictures of the single prompt")->check(CLI::Range(1, 256))->capture_default_str();
+  app.add_option("--image-size", o->sparse.image_size, "sparse: pixels of a side of these")->check(CLI::Range(64, 2048))->capture_default_str();
+  app.add_option("--share", o->sparse.share, "sparse: kept of the single prompt")->check(CLI::Range(0.05, 1.0))->capture_default_str();
   o->model.add_to(app);
   app.add_option("--shape", o->shape, "config.json of a model; its weights are drawn at random in memory");
-  app.add_option("--random", o->random, "with --shape: fp8 or bf16 weights")->capture_default_str();
+  app.add_option("--random", o->random, "with --shape: bf16, fp8, int8, int4 or fp4 weights")->capture_default_str();
   app.add_option("--layers", o->layers, "with --shape: only this many decoder layers")->check(CLI::PositiveNumber);
   app.add_option("--prompt", o->prompt, "tokens of the prompt (0: skip prefill and decode)")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_option("--gen", o->gen, "tokens to decode (0: skip)")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_option("--batch", o->batch, "sequences decoded together")->check(CLI::Range(1, 4096))->capture_default_str();
   app.add_option("--image", o->image, "WIDTHxHEIGHT of a picture for the vision tower");
   app.add_option("--chunk", o->chunk, "tokens of the prompt per step")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--sweep", o->sweep, "PROMPT:GEN:BATCH,..: more runs of the same model, listed under \"sweep\"")->delimiter(',');
   app.add_option("--repeat", o->repeat, "runs of prefill and vision; the median counts")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--write-random", o->write_random, "with --shape: write a model folder of random weights (bf16 or fp8) there, and stop");
   app.add_flag("--breakdown", o->breakdown, "time by verb, on stderr");
   app.add_flag("--json", o->json, "one JSON object");
   app.footer(
@@ -226,7 +272,9 @@ CommandBody setup_bench(CLI::App& app) {
       "Examples:\n"
       "  vl8 bench -m Qwen3-VL-8B-Instruct-FP8 --prompt 1024 --gen 32\n"
       "  vl8 bench --shape config.json --random fp8 --prompt 512 --gen 32 --image 1024x1024 --json");
-  return [o] { return bench(*o); };
+  CLI::App* serve = app.add_subcommand("serve", "load on a running server: first token, time between tokens, throughput, errors");
+  CommandBody load = setup_bench_serve(*serve);
+  return [=] { return serve->parsed() ? load() : bench(*o); };
 }
 
 }  // namespace vl8

@@ -8,6 +8,7 @@
 #include "core/interrupt.h"
 #include "media/draw.h"
 #include "options.h"
+#include "structured_options.h"
 
 namespace vl8 {
 namespace {
@@ -16,6 +17,7 @@ struct RunOptions {
   ModelOptions model;
   SamplingOptions sampling;
   MediaOptions media;
+  StructuredOptions structured;
   std::string prompt, system, tools_file, thinking_view = "dim", draw, boxes = "square", dialect = "trained";
   bool json = false, think = false, no_think = false, verbose = false, vision_id = false;
 };
@@ -45,6 +47,7 @@ ChatRequest make_request(const RunOptions& o, const Engine& engine) {
   r.sampling = o.sampling.resolve(engine.generation().sampling);
   r.stops = o.sampling.stops;
   r.max_tokens = o.sampling.max_tokens;
+  r.structure = o.structured.compile(engine.tokenizer());
   return r;
 }
 
@@ -100,12 +103,15 @@ CommandBody setup_run(CLI::App& app) {
   app.add_option("--video-dialect", o->dialect, "placeholders of clips: trained (as the official models) or outer-pair (as transformers 5.10 and later)")->check(CLI::IsMember({"trained", "outer-pair"}))->capture_default_str();
   app.add_flag("--json", o->json, "print one JSON object: text, usage, timings, boxes, logprobs");
   app.add_flag("--verbose", o->verbose, "print token counts and times to stderr");
+  o->structured.add_to(app);
   o->sampling.add_to(app);
   o->model.add_to(app);
   app.footer(
       "Examples:\n"
       "  vl8 run --image block.png \"Which screw is missing?\" --draw marked.png\n"
       "  vl8 run -m Qwen3-VL-8B-Instruct-FP8 -i a.jpg -i b.jpg \"What changed?\" --max-tokens 200\n"
+      "  vl8 run -i block.png --choice yes --choice no \"Is a screw missing?\"\n"
+      "  vl8 run -i invoice.png --schema invoice.json \"Read the invoice.\" --json\n"
       "  vl8 run --video frames/ --source-fps 10 \"When does the lamp turn red?\" --json");
   return [o] { return run(*o); };
 }

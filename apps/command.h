@@ -12,8 +12,11 @@ CommandBody setup_run(CLI::App& app);
 CommandBody setup_chat(CLI::App& app);
 CommandBody setup_inspect(CLI::App& app);
 CommandBody setup_bench(CLI::App& app);
+CommandBody setup_bench_serve(CLI::App& app);  // a subcommand of bench
 CommandBody setup_dump(CLI::App& app);
 CommandBody setup_eval(CLI::App& app);
 CommandBody setup_quantize(CLI::App& app);
+CommandBody setup_watch(CLI::App& app);
+CommandBody setup_serve(CLI::App& app);
 
 }  // namespace vl8

@@ -1,6 +1,7 @@
 #include "inspect_report.h"
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -32,21 +33,42 @@ bool is_scale(const std::string& name) {
   return contains(name, "_scale");
 }
 
-// "E4M3, 128x128 blocks, F32 scales"
-std::string describe_quantisation(const ModelConfig& config, const Checkpoint& checkpoint) {
-  const StoredTensor *weight = nullptr, *scale = nullptr;
-  for (const StoredTensor& t : checkpoint.tensors()) {
-    if (!weight && is_fp8(t.dtype)) weight = &t;
-    if (!scale && t.name.find("weight_scale") != std::string::npos) scale = &t;
-    if (!scale && t.name.ends_with("_proj_scale_inv")) scale = &t;
-  }
-  if (!weight) return "none";
-  std::string text = weight->dtype == DType::e4m3 ? "E4M3" : "E5M2";
-  if (config.quant.block_rows)
+bool is_quantised(const StoredTensor& t) {
+  return is_fp8(t.dtype) || t.dtype == DType::i8 || t.name.ends_with(".weight_packed");
+}
+
+// "E4M3, per channel, F32 scales" of one stored weight.
+std::string describe_weight(const ModelConfig& config, const Checkpoint& checkpoint, const StoredTensor& t) {
+  const StoredTensor* scale = nullptr;
+  const std::string base = t.name.ends_with("_packed") ? t.name.substr(0, t.name.size() - 7) : t.name;
+  for (const char* suffix : {"_scale_inv", "_scale"})
+    if (!scale) scale = checkpoint.find(base + suffix);
+  std::string text = t.dtype == DType::i32 ? "INT4" : t.dtype == DType::u8 ? "E2M1" : t.dtype == DType::i8 ? "INT8"
+                     : t.dtype == DType::e4m3 ? "E4M3" : "E5M2";
+  if (t.name.ends_with("_packed")) {
+    const int64_t k = t.shape[1] * (t.dtype == DType::i32 ? 8 : 2);
+    if (scale && scale->shape.rank == 2 && scale->shape[1] > 0) text += fmt::format(", groups of {}", k / scale->shape[1]);
+  } else if (scale && config.quant.block_rows && scale->name.ends_with("_scale_inv")) {
     text += fmt::format(", {}x{} blocks", config.quant.block_rows, config.quant.block_cols);
-  else
+  } else {
     text += scale && scale->shape.elements() > 1 ? ", per channel" : ", per tensor";
-  if (scale) text += fmt::format(", {} scales", dtype_name(scale->dtype));
+  }
+  return scale ? text + fmt::format(", {} scales", dtype_name(scale->dtype)) : text;
+}
+
+// Every format in use, the commonest first: "84 x INT4, groups of 128, BF16 scales; ..".
+std::string describe_quantisation(const ModelConfig& config, const Checkpoint& checkpoint) {
+  std::map<std::string, int64_t> counts;
+  bool fp8 = false;
+  for (const StoredTensor& t : checkpoint.tensors())
+    if (is_quantised(t)) ++counts[describe_weight(config, checkpoint, t)], fp8 |= is_fp8(t.dtype);
+  if (counts.empty()) return "none";
+  std::vector<std::pair<std::string, int64_t>> list(counts.begin(), counts.end());
+  std::stable_sort(list.begin(), list.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+  std::string text;
+  for (const auto& [name, count] : list)
+    text += (text.empty() ? "" : "; ") + (list.size() > 1 ? fmt::format("{} x {}", count, name) : name);
+  if (!fp8) return text;
   return text + (config.quant.static_activations ? ", static activations" : ", dynamic activations");
 }
 
@@ -101,9 +123,9 @@ InspectReport inspect_model(const ModelConfig& config, const Checkpoint& checkpo
     ++r.tensors_by_dtype[dtype];
     r.bytes_by_part[part_of(t.name)] += t.bytes;
     if (!(config.tied && t.name.starts_with("lm_head."))) r.needed_bytes += t.bytes;
-    if (is_scale(t.name) || contains(t.name, "norm.")) continue;
+    if (is_scale(t.name) || t.name.ends_with(".weight_shape") || contains(t.name, "norm.")) continue;
     const int64_t modules = t.shape.rank == 3 ? t.shape[0] : 1;  // fused experts are one linear each
-    if (is_fp8(t.dtype)) r.quantised_modules += modules;
+    if (is_quantised(t)) r.quantised_modules += modules;
     if (t.name.starts_with("language_model.layers.") && !contains(t.name, ".mlp.gate."))
       r.language_linears += modules;
   }
@@ -141,7 +163,7 @@ std::string inspect_text(const InspectReport& r) {
   line("weights", fmt::format("{} in {} file{}", mb(r.file_bytes), r.files, r.files == 1 ? "" : "s"));
   for (const auto& [dtype, bytes] : r.bytes_by_dtype)
     line("  " + dtype, fmt::format("{} in {} tensors", mb(bytes), r.tensors_by_dtype.at(dtype)));
-  line("quantised", r.quantised_modules ? fmt::format("{} of {} language linears: {}", r.quantised_modules,
+  line("quantised", r.quantised_modules ? fmt::format("{} modules; {} language linears: {}", r.quantised_modules,
                                                       r.language_linears, r.quantisation)
                                         : "nothing");
   line("context", fmt::format("up to {} tokens", t.context_limit()));

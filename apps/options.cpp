@@ -42,12 +42,14 @@ Precision parse_precision(const std::string& name) {
 
 void ModelOptions::add_to(CLI::App& app) {
   app.add_option("-m,--model", model, "model folder (default: VL8_MODEL, else the bundled model)");
-  app.add_option("--precision", precision, "arithmetic: bf16 (fast), f32, w8a16, w8a8")->capture_default_str();
+  app.add_option("--precision", precision, "arithmetic: bf16, f32, w8a16, w8a8, or auto: w8a8 on a GPU (only FP8 weights are affected), bf16 elsewhere")->capture_default_str();
   app.add_option("--backend", backend, "cpu, cuda, or reference (plain loops)")->capture_default_str();
   app.add_option("--device", device, "with --backend cuda: number of the GPU")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_option("--gpu-memory-utilization", gpu_memory_utilization, "with --backend cuda: share of the GPU's memory in use at most, other programs' included")
       ->check(CLI::Range(0.05, 1.0))
       ->capture_default_str();
+  app.add_flag("--batch-invariant", batch_invariant,
+               "answers whose bits do not depend on what else runs in the batch (always so for precisions other than bf16; decoding is slower)");
   app.add_option("--threads", threads, "CPU threads (default: all that this process may use)")->check(CLI::Range(0, 1024));
 }
 
@@ -55,9 +57,10 @@ fs::path ModelOptions::folder() const { return model.empty() ? default_model_fol
 
 EngineOptions ModelOptions::engine() const {
   EngineOptions o;
-  o.precision = parse_precision(precision);
+  o.precision = precision == "auto" ? (backend == "cuda" ? Precision::w8a8 : Precision::bf16) : parse_precision(precision);
   o.backend = backend;
   o.threads = threads;
+  o.batch_invariant = batch_invariant;
   o.device = device;
   o.gpu_memory_utilization = gpu_memory_utilization;
   if (auto n = env("VL8_THREADS"); n && threads == 0) {
@@ -109,6 +112,7 @@ void MediaOptions::add_to(CLI::App& a) {
   a.add_option("--num-frames", num_frames, "frames to take in all; wins over --fps")->check(CLI::PositiveNumber);
   a.add_option("--max-frames", max_frames, "at most this many frames, whatever --fps and --num-frames say (default: 768 for --fps)")->check(CLI::PositiveNumber);
   a.add_option("--clip", clip, "only this part, in seconds: 40-50, or 45 for 43-47; 4 frames per second unless --fps or --num-frames say otherwise");
+  a.add_option("--sparsity", sparsity, "visual work: off (all of it), auto, or a share as in 0.3; with a policy as in auto:saliency")->capture_default_str();
   a.add_option("--min-pixels", min_pixels, "enlarge smaller pictures to this many pixels")->check(CLI::PositiveNumber);
   a.add_option("--max-pixels", max_pixels, "shrink larger pictures to this many pixels (1024 pixels cost one token)")->check(CLI::PositiveNumber);
   a.add_option("--resize", resize, "resampling: torchvision (as the reference) or pil")->check(CLI::IsMember({"torchvision", "pil"}))->capture_default_str();
@@ -125,6 +129,7 @@ void MediaOptions::fill(ChatRequest& r) const {
   if (max_pixels) r.image_overrides.max_pixels = r.video_overrides.max_pixels = max_pixels;
   if (app->count("--fps")) r.video_overrides.fps = fps;
   if (num_frames) r.video_overrides.num_frames = num_frames;
+  r.sparsity = parse_sparsity(sparsity);
   if (max_frames) r.video_overrides.max_frames = max_frames;
   if (!clip.empty()) r.video_overrides.part = parse_clip_part(clip);
   r.video_overrides.cap_pixels_per_frame = cap == "on";

@@ -18,9 +18,10 @@ std::filesystem::path bundled_folder(const std::string& name);
 
 struct ModelOptions {
   std::string model;
-  std::string precision = "bf16", backend = "cpu", isa;
+  std::string precision = "auto", backend = "cpu", isa;
   int threads = 0, device = 0;
   double gpu_memory_utilization = 0.9;
+  bool batch_invariant = false;
   void add_to(CLI::App& app);
   std::filesystem::path folder() const;
   EngineOptions engine() const;
@@ -42,7 +43,7 @@ struct MediaOptions {
   std::vector<std::string> images, videos;
   double fps = 2, source_fps = 0;
   int64_t num_frames = 0, max_frames = 0, min_pixels = 0, max_pixels = 0;
-  std::string clip, resize = "torchvision", cap = "on";
+  std::string clip, sparsity = "off", resize = "torchvision", cap = "on";
   CLI::App* app = nullptr;
   void add_to(CLI::App& app);
   void fill(ChatRequest& request) const;  // reads the files

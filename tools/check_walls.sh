@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 
 declare -A may=(
   [core]="core"
+  [sparse]="core sparse"
   [ops]="core ops"
   [cpu]="core ops cpu"
   [cuda]="core ops cuda"
@@ -12,9 +13,12 @@ declare -A may=(
   [text]="core text"
   [media]="core media"
   [grammar]="core text grammar"
+  [web]="core web"
   [io]="core ops model io"
-  [engine]="core ops model text media io grammar engine cpu cuda"
-  [quant]="core ops model io quant"
+  [engine]="core sparse ops model text media io grammar engine cpu cuda"
+  [watch]="core sparse media engine watch"
+  [server]="core model text media grammar web engine server"
+  [quant]="core ops model text media io grammar engine quant"
 )
 bad=0
 while IFS=: read -r file line include; do

@@ -1,7 +1,8 @@
 // Loading and quantising against what the disk and memory give in the same run. The floor is a plain pread of
 // the same file into one buffer, as dd does it, on one and on two threads. Cold means that the pages were
 // dropped just before (posix_fadvise DONTNEED); turns alternate, and the median of the rounds is printed.
-//   bench_io [--model FOLDER | --shape CONFIG.json] [--work FOLDER] [--rounds N] [--quantize]
+// "first token" is a whole start: open, check, read, and the first token of a short prompt.
+//   bench_io [--model FOLDER | --shape CONFIG.json [--keep]] [--work FOLDER] [--rounds N] [--quantize]
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -17,6 +18,8 @@
 #include <thread>
 
 #include "core/file.h"
+#include "engine/loaded_model.h"
+#include "engine/runner.h"
 #include "io/random_checkpoint.h"
 #include "io/weight_binder.h"
 #include "model/weights.h"
@@ -95,6 +98,16 @@ Loaded load(const fs::path& folder, ThreadPool& pool, ReadMode mode) {
   return r;
 }
 
+// A process that starts: loads as the engine does, with reading in the background, and computes one token.
+void first_token(const fs::path& folder) {
+  EngineOptions options;
+  LoadedModel m = load_model(folder, options);
+  Runner runner(*m.ops, m.config, m.weights, 1, options.page_tokens);
+  Sequence s(prompt_from_ids({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}, {}, {}, m.config));
+  Runner::Work step{&s, s.pending()};
+  runner.step(std::span(&step, 1));
+}
+
 double median(std::vector<double> v) {
   std::sort(v.begin(), v.end());
   return v[v.size() / 2];
@@ -106,12 +119,13 @@ int main(int argc, char** argv) {
   fs::path model, shape, work = fs::temp_directory_path();
   int rounds = 3;
   std::string random = "fp8";
-  bool with_quantizer = false;
+  bool with_quantizer = false, keep = false;
   app.add_option("--model", model, "a model folder");
   app.add_option("--shape", shape, "config.json of random weights to write and load");
   app.add_option("--random", random, "fp8 or bf16");
   app.add_option("--work", work, "folder for what is written");
   app.add_option("--rounds", rounds);
+  app.add_flag("--keep", keep, "do not remove the random checkpoint");
   app.add_flag("--quantize", with_quantizer, "also quantise it (BF16 only)");
   CLI11_PARSE(app, argc, argv);
   try {
@@ -140,9 +154,11 @@ int main(int argc, char** argv) {
         {"pread, 1 thread, cold", true, [&] { read_plain(checkpoint, 1); }},
         {"pread, 2 threads, cold", true, [&] { read_plain(checkpoint, 2); }},
         {"load (wait), cold", true, [&] { last = load(model, pool, ReadMode::wait); }},
+        {"first token, cold", true, [&] { first_token(model); }},
         {"pread, 2 threads, warm", false, [&] { read_plain(checkpoint, 2); }},
         {"load (wait), warm", false, [&] { last = load(model, pool, ReadMode::wait); }},
         {"load (on demand), warm", false, [&] { last = load(model, pool, ReadMode::on_demand); }},
+        {"first token, warm", false, [&] { first_token(model); }},
     };
     std::map<std::string, std::vector<double>> seconds, cpu, resident;
     for (int i = 0; i < rounds; ++i)
@@ -174,7 +190,7 @@ int main(int argc, char** argv) {
       }
       fs::remove_all(out);
     }
-    if (made) fs::remove_all(model);
+    if (made && !keep) fs::remove_all(model);
   } catch (const Error& e) {
     fmt::print(stderr, "error: {}\n", e.what());
     return 1;

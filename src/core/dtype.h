@@ -11,9 +11,12 @@
 
 namespace vl8 {
 
-enum class DType : uint8_t { f32, f16, bf16, e4m3, e5m2, e8m0, f64, i8, u8, i16, u16, i32, u32, i64, u64, boolean };
+// i4 and e2m1 are two to a byte, the element of even index in the low nibble: i4 as value + 8 (-8..7), e2m1 as sign,
+// two bits of exponent and one of mantissa. Files hold them inside I32 or U8 tensors, so no file names these types.
+enum class DType : uint8_t { f32, f16, bf16, e4m3, e5m2, e8m0, f64, i8, u8, i16, u16, i32, u32, i64, u64, boolean, i4, e2m1 };
 
-size_t dtype_bytes(DType type);
+size_t dtype_bytes(DType type);  // of one element; Error(internal) for the four-bit types
+int64_t dtype_bits(DType type);
 std::string_view dtype_name(DType type);                        // "BF16", "F8_E4M3", ...
 std::optional<DType> dtype_from_name(std::string_view name);    // nothing for a name we do not know
 
@@ -84,9 +87,23 @@ inline uint8_t f32_to_e5m2(float x) {
   return uint8_t(sign | ((a - 0x38000000u) >> 21));
 }
 
+// E2M1 (OCP MX 1.0, section 5.3.3): 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives. Takes the low four bits.
+inline float e2m1_to_f32(uint8_t q) {
+  constexpr float kValues[8] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6};
+  return q & 8 ? -kValues[q & 7] : kValues[q & 7];
+}
+
+// Saturating at 6, ties to the even code; NaN is not expected and becomes 0.
+inline uint8_t f32_to_e2m1(float x) {
+  const float a = std::fabs(x);
+  // The middle between codes c and c + 1 goes to the even one.
+  uint8_t code = uint8_t((a > 0.25f) + (a >= 0.75f) + (a > 1.25f) + (a >= 1.75f) + (a > 2.5f) + (a >= 3.5f) + (a > 5.0f));
+  return uint8_t(code | (std::signbit(x) ? 8 : 0));
+}
+
 inline float e8m0_to_f32(uint8_t q) { return q == 255 ? std::nanf("") : std::ldexp(1.0f, int(q) - 127); }
 
-// One element of any floating type as f32. `index` counts elements. Integer types are not read here.
+// One element of any floating type, or of the integer types that weights have (i8, i4), as f32. `index` counts elements.
 float load_f32(const void* data, DType type, size_t index);
 
 }  // namespace vl8

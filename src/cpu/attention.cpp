@@ -27,20 +27,23 @@ struct Stripe {
 
 // A run of flash tasks over stripes. Later rows of a causal stripe see more keys: they start first.
 void run_flash(Context& c, std::span<Stripe> stripes, int64_t head_dim) {
-  constexpr int64_t kRows = kFlashGroups * kLane;
   if (stripes.empty()) return;
-  int64_t tasks = 0;
-  for (Stripe& s : stripes) s.first_task = tasks, tasks += ceil_div(s.rows, kRows);
-  const size_t bytes = size_t(c.matrix().flash_bytes(head_dim));
+  const int64_t rows = c.matrix().flash_rows;
+  int64_t tasks = 0, keys = 0;
+  for (Stripe& s : stripes) {
+    s.first_task = tasks, tasks += ceil_div(s.rows, rows);
+    keys = std::max(keys, s.task.kv_len);
+  }
+  const size_t bytes = size_t(c.matrix().flash_bytes(head_dim, keys));
   char* scratch = static_cast<char*>(c.scratch.take(bytes * size_t(c.pool.size())));
   c.pool.parallel_for(tasks, 1, [&](int thread, int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       auto s = std::upper_bound(stripes.begin(), stripes.end(), t,
                                 [](int64_t a, const Stripe& b) { return a < b.first_task; }) -
                1;
-      const int64_t block = ceil_div(s->rows, kRows) - 1 - (t - s->first_task);
+      const int64_t block = ceil_div(s->rows, rows) - 1 - (t - s->first_task);
       FlashTask f = s->task;
-      f.row_begin = block * kRows, f.row_end = std::min(s->rows, (block + 1) * kRows);
+      f.row_begin = block * rows, f.row_end = std::min(s->rows, (block + 1) * rows);
       f.scratch = scratch + bytes * size_t(thread);
       c.matrix().flash(f);
     }
@@ -132,8 +135,9 @@ void add_shares(Context& c, const KvRows& kv, const float* q, int64_t kv_len, in
   }
 }
 
-bool decodes(const SequenceView& s) {
-  return s.q_len <= kDecodeRows;
+// The decode kernel sums in another order than flash does: not where results must not depend on the batch.
+bool decodes(const Context& c, const SequenceView& s) {
+  return s.q_len <= kDecodeRows && !c.batch_invariant;
 }
 
 void run_decode(Context& c, const QkvHeads& x, const KvCache& cache, int64_t layer, const BatchView& batch,
@@ -141,12 +145,12 @@ void run_decode(Context& c, const QkvHeads& x, const KvCache& cache, int64_t lay
   const int64_t d = cache.head_dim, hq = x.q.shape[1], group = hq / cache.kv_heads;
   int64_t count = 0;
   for (const SequenceView& s : batch.sequences)
-    if (decodes(s)) count += cache.kv_heads * ceil_div(s.kv_len, kSplitKeys);
+    if (decodes(c, s)) count += cache.kv_heads * ceil_div(s.kv_len, kSplitKeys);
   if (count == 0) return;
   Share* shares = c.scratch.array<Share>(count);
   Share* at = shares;
   for (const SequenceView& s : batch.sequences) {
-    if (!decodes(s)) continue;
+    if (!decodes(c, s)) continue;
     const float* q = decode_queries(c, x.q.f32() + s.q_begin * hq * d, hq * d);
     for (int64_t h = 0; h < cache.kv_heads; ++h)
       add_shares(c, head_rows(cache, layer, h, s.pages), q + h * group * d, s.kv_len, group, d,
@@ -165,7 +169,7 @@ void run_prefill(Context& c, const QkvHeads& x, const KvCache& cache, int64_t la
   Stripe* stripes = c.scratch.array<Stripe>(int64_t(batch.sequences.size()) * cache.kv_heads);
   size_t n = 0;
   for (const SequenceView& s : batch.sequences) {
-    if (decodes(s)) continue;
+    if (decodes(c, s)) continue;
     for (int64_t h = 0; h < cache.kv_heads; ++h) {
       const int64_t at = (s.q_begin * hq + h * group) * d;
       stripes[n++] = {{.kv = head_rows(cache, layer, h, s.pages),
@@ -203,54 +207,93 @@ void paged_attention(Context& c, const QkvHeads& x, KvCache& cache, int64_t laye
   run_decode(c, x, cache, layer, batch, out);
 }
 
-void segment_attention(Context& c, const Tensor& qkv, int64_t heads, const Rope& rope,
-                       std::span<const int32_t> segments, float* out) {
-  const int64_t n = qkv.rows(), width = qkv.shape[1] / 3, d = width / heads, half = d / 2;
-  check_head(d);
-  Arena::Scope scope(c.scratch);
-  const DType type = c.rounds() ? DType::bf16 : DType::f32;
-  float* q = c.scratch.array<float>(n * width);                                         // [n, heads, d]
-  char* k = static_cast<char*>(c.scratch.take(size_t(n * width) * dtype_bytes(type)));  // [heads, n, d]
-  char* v = static_cast<char*>(c.scratch.take(size_t(n * width) * dtype_bytes(type)));
-  c.each_row(n, 3 * width, [&](int64_t b, int64_t e) {
+namespace {
+
+// Where the rotated keys and the values of a vision tower's rows go: [heads, rows, d].
+struct HeadRows {
+  char *k, *v;
+  DType type;
+  int64_t rows;
+  const int32_t* row_of;  // place of each input row; null: its own number
+};
+
+// Splits qkv [m, 3 Hd], rotates queries [m, heads, d] and keys, and puts keys and values in their places.
+void rotate_rows(Context& c, const Tensor& qkv, int64_t heads, const Rope& rope, float* q, const HeadRows& to) {
+  const int64_t width = qkv.shape[1] / 3, d = width / heads, half = d / 2;
+  c.each_row(qkv.rows(), 3 * width, [&](int64_t b, int64_t e) {
     float turned[kMaxHeadDim];
     for (int64_t i = b; i < e; ++i)
       for (int64_t h = 0; h < heads; ++h) {
         const float* from = qkv.f32() + i * 3 * width + h * d;
         const float *cos = rope.cos.f32() + i * half, *sin = rope.sin.f32() + i * half;
+        const size_t at = size_t((h * to.rows + (to.row_of ? to.row_of[i] : i)) * d);
         c.kernels.norm_rope(from, nullptr, 0, cos, sin, d, q + i * width + h * d);
         c.kernels.norm_rope(from + width, nullptr, 0, cos, sin, d, turned);
-        store_row(c, k, type, size_t((h * n + i) * d), turned, d);
-        store_row(c, v, type, size_t((h * n + i) * d), from + 2 * width, d);
+        store_row(c, to.k, to.type, at, turned, d);
+        store_row(c, to.v, to.type, at, from + 2 * width, d);
       }
   });
+}
+
+// Query rows begin..begin + rows of one head over keys key_begin..key_begin + keys.
+Stripe vision_stripe(const Context& c, const HeadRows& kv, int64_t head, int64_t d, int64_t width, const float* q, float* out,
+                     int64_t begin, int64_t rows, int64_t key_begin, int64_t keys) {
+  const size_t at = size_t((head * kv.rows + key_begin) * d) * dtype_bytes(kv.type);
+  return {{.kv = {kv.k + at, kv.v + at, kv.type == DType::bf16, nullptr, 0, 0, d},
+           .kv_len = keys,
+           .head_dim = d,
+           .q = q + begin * width + head * d,
+           .q_token_stride = width,
+           .q_head_stride = 0,
+           .out = out + begin * width + head * d,
+           .out_token_stride = width,
+           .out_head_stride = 0,
+           .group = 1,
+           .row_begin = 0,
+           .row_end = 0,
+           .causal = false,
+           .first_key = 0,
+           .scale = 1.0f / std::sqrt(float(d)),
+           .round_bf16 = c.rounds(),
+           .scratch = nullptr},
+          rows,
+          0};
+}
+
+}  // namespace
+
+void segment_attention(Context& c, const Tensor& qkv, int64_t heads, const Rope& rope,
+                       std::span<const int32_t> segments, float* out) {
+  const int64_t n = qkv.rows(), width = qkv.shape[1] / 3, d = width / heads;
+  check_head(d);
+  Arena::Scope scope(c.scratch);
+  const DType type = c.rounds() ? DType::bf16 : DType::f32;
+  float* q = c.scratch.array<float>(n * width);
+  const size_t bytes = size_t(n * width) * dtype_bytes(type);
+  const HeadRows kv{static_cast<char*>(c.scratch.take(bytes)), static_cast<char*>(c.scratch.take(bytes)), type, n, nullptr};
+  rotate_rows(c, qkv, heads, rope, q, kv);
   const int64_t parts = int64_t(segments.size()) - 1;
   Stripe* stripes = c.scratch.array<Stripe>(parts * heads);
   for (int64_t h = 0; h < heads; ++h)
     for (int64_t s = 0; s < parts; ++s) {
       const int64_t begin = segments[size_t(s)], rows = segments[size_t(s) + 1] - begin;
-      const size_t at = size_t((h * n + begin) * d) * dtype_bytes(type);
-      stripes[h * parts + s] = {{.kv = {k + at, v + at, c.rounds(), nullptr, 0, 0, d},
-                                 .kv_len = rows,
-                                 .head_dim = d,
-                                 .q = q + begin * width + h * d,
-                                 .q_token_stride = width,
-                                 .q_head_stride = 0,
-                                 .out = out + begin * width + h * d,
-                                 .out_token_stride = width,
-                                 .out_head_stride = 0,
-                                 .group = 1,
-                                 .row_begin = 0,
-                                 .row_end = 0,
-                                 .causal = false,
-                                 .first_key = 0,
-                                 .scale = 1.0f / std::sqrt(float(d)),
-                                 .round_bf16 = c.rounds(),
-                                 .scratch = nullptr},
-                                rows,
-                                0};
+      stripes[h * parts + s] = vision_stripe(c, kv, h, d, width, q, out, begin, rows, begin, rows);
     }
   run_flash(c, {stripes, size_t(parts * heads)}, d);
+}
+
+void memory_attention(Context& c, const Tensor& qkv, int64_t heads, const Rope& rope, KvCache& memory, int64_t layer,
+                      std::span<const int32_t> rows, float* out) {
+  const int64_t m = qkv.rows(), width = qkv.shape[1] / 3, d = width / heads;
+  check_head(d);
+  Arena::Scope scope(c.scratch);
+  float* q = c.scratch.array<float>(m * width);
+  const HeadRows kv{static_cast<char*>(memory.k[size_t(layer)]), static_cast<char*>(memory.v[size_t(layer)]), memory.dtype,
+                    memory.page_tokens, rows.data()};
+  rotate_rows(c, qkv, heads, rope, q, kv);
+  Stripe* stripes = c.scratch.array<Stripe>(heads);
+  for (int64_t h = 0; h < heads; ++h) stripes[h] = vision_stripe(c, kv, h, d, width, q, out, 0, m, 0, memory.page_tokens);
+  run_flash(c, {stripes, size_t(heads)}, d);
 }
 
 }  // namespace vl8::cpu

@@ -13,4 +13,8 @@ void paged_attention(Context& context, const QkvHeads& qkv, KvCache& cache, int6
 void segment_attention(Context& context, const Tensor& qkv, int64_t heads, const Rope& rope,
                        std::span<const int32_t> segments, float* out);
 
+// Ops::vision_attention_memory: out [len(rows), heads * d].
+void memory_attention(Context& context, const Tensor& qkv, int64_t heads, const Rope& rope, KvCache& memory, int64_t layer,
+                      std::span<const int32_t> rows, float* out);
+
 }  // namespace vl8::cpu

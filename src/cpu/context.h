@@ -11,10 +11,11 @@
 namespace vl8::cpu {
 
 struct Context {
-  Context(Precision p, int threads, const Isa& row)
-      : precision(p), isa(row), kernels(*row.table), pool(threads) {}
+  Context(Precision p, int threads, const Isa& row, bool invariant)
+      : precision(p), batch_invariant(invariant || p != Precision::bf16), isa(row), kernels(*row.table), pool(threads) {}
 
   Precision precision;
+  bool batch_invariant;  // exact precisions always are
   const Isa& isa;
   const KernelTable& kernels;
   ThreadPool pool;

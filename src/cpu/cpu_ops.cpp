@@ -5,11 +5,13 @@
 #include <cstring>
 
 #include "core/env.h"
+#include "core/log.h"
 #include "cpu/attention.h"
 #include "cpu/moe.h"
 #include "cpu/product.h"
 #include "cpu/vision_rows.h"
 #include "ops/ref_ops.h"
+#include "ops/rotary.h"
 #include "ops/weight_row.h"
 
 namespace vl8 {
@@ -17,15 +19,36 @@ namespace {
 
 class CpuOps final : public RefOps {
  public:
-  CpuOps(Precision precision, int threads, const cpu::Isa& isa)
-      : RefOps(precision), c_(precision, threads, isa), name_("cpu " + std::string(c_.isa.name)) {}
+  CpuOps(Precision precision, int threads, const cpu::Isa& isa, bool batch_invariant)
+      : RefOps(precision), c_(precision, threads, isa, batch_invariant), name_("cpu " + std::string(c_.isa.name)) {}
   std::string_view name() const override { return name_; }
+  bool batch_invariant() const override { return c_.batch_invariant; }
+  Kept keep(const Tensor& x) override {
+    std::shared_ptr<float[]> owner(new float[size_t(x.shape.elements())]);
+    copy(x.f32(), owner.get(), x.shape.elements());
+    return {{owner.get(), DType::f32, x.shape}, owner};
+  }
+  Tensor upload(const Tensor& host) override {
+    Tensor y = f32(host.shape);
+    copy(host.f32(), y.f32(), host.shape.elements());
+    return y;
+  }
   void prepare(Weight& weight) override {
     for (const WeightPart& part : weight.parts)
       cpu::number_of(part.dtype);  // an unknown type is refused at load time
   }
 
  private:
+  // [channels, k / channels] to [k / channels, channels].
+  static void channels_last(const float* from, int64_t channels, int64_t k, float* to) {
+    const int64_t n = k / channels;
+    for (int64_t c = 0; c < channels; ++c)
+      for (int64_t i = 0; i < n; ++i) to[i * channels + c] = from[c * n + i];
+  }
+  void copy(const float* from, float* to, int64_t n) {
+    c_.each_row(n, 1, [&](int64_t b, int64_t e) { std::memcpy(to + b, from + b, size_t(e - b) * 4); });
+  }
+
   Tensor do_linear(const Tensor& x, const Linear& w, Activation act, const Tensor* residual) override {
     Tensor y = f32({x.rows(), w.weight.n});
     cpu::run_products(c_, {{cpu::Product{.linear = &w,
@@ -51,15 +74,19 @@ class CpuOps final : public RefOps {
   Tensor do_embed(const Weight& table, std::span<const int32_t> ids) override {
     Tensor y = f32({int64_t(ids.size()), table.k});
     const WeightPart& part = table.parts[0];
-    const bool plain = table.parts.size() == 1 && part.scale_kind == ScaleKind::none;
-    const int64_t row_bytes = table.k * int64_t(dtype_bytes(part.dtype));
+    // Rows under one scale; the others are expanded element by element.
+    const bool plain = table.parts.size() == 1 && part.scale_kind <= ScaleKind::channel;
+    const int64_t row_bytes = part.row_bytes(table.k);
+    auto row_scale = [&](int32_t row) {
+      return part.scale_kind == ScaleKind::none ? 1.0f : part.scale[part.scale_kind == ScaleKind::channel ? row : 0];
+    };
     c_.each_row(y.rows(), table.k, [&](int64_t b, int64_t e) {
       for (int64_t i = b; i < e; ++i) {
         if (!plain)
           weight_row_f32(table, ids[size_t(i)], y.f32() + i * table.k);
         else
           c_.kernels.to_f32(static_cast<const char*>(part.data) + ids[size_t(i)] * row_bytes,
-                            cpu::number_of(part.dtype), 1.0f, table.k, y.f32() + i * table.k);
+                            cpu::number_of(part.dtype), row_scale(ids[size_t(i)]), table.k, y.f32() + i * table.k);
       }
     });
     return y;
@@ -104,8 +131,9 @@ class CpuOps final : public RefOps {
           for (int64_t t = b; t < e; ++t)
             for (int64_t i = 0; i < half; ++i) {
               float angle = freq[size_t(i)] * float(positions[mrope_axis(i, config.section) * tokens + t]);
-              r.cos.f32()[t * half + i] = std::cos(angle) * factor;
-              r.sin.f32()[t * half + i] = std::sin(angle) * factor;
+              float *cos = r.cos.f32() + t * half + i, *sin = r.sin.f32() + t * half + i;
+              rotary_turn(angle, cos, sin);
+              *cos *= factor, *sin *= factor;
             }
         });
     return r;
@@ -145,6 +173,36 @@ class CpuOps final : public RefOps {
     return y;
   }
 
+  // Exact precisions sum in the order of the reference's convolution: channels innermost.
+  Tensor do_patch_embed(const Tensor& patches, const Linear& w, int64_t channels) override {
+    if (c_.rounds()) return do_linear(patches, w, Activation::none, nullptr);
+    const int64_t k = w.weight.k, n = w.weight.n, t = patches.rows();
+    Tensor x = f32({t, k}), rows = f32({n, k});
+    c_.each_row(t, k, [&](int64_t b, int64_t e) {
+      for (int64_t i = b; i < e; ++i) channels_last(patches.f32() + i * k, channels, k, x.f32() + i * k);
+    });
+    c_.each_row(n, k, [&](int64_t b, int64_t e) {
+      std::vector<float> row(static_cast<size_t>(k));
+      for (int64_t i = b; i < e; ++i) {
+        weight_row_f32(w.weight, i, row.data());
+        channels_last(row.data(), channels, k, rows.f32() + i * k);
+      }
+    });
+    Linear turned;
+    turned.weight.name = w.weight.name, turned.weight.n = n, turned.weight.k = k;
+    turned.weight.parts = {{.data = rows.data, .dtype = DType::f32, .rows = n}};
+    turned.bias = w.bias;
+    return do_linear(x, turned, Activation::none, nullptr);
+  }
+
+  Tensor do_gated_linear(const Tensor& x, const Linear& w) override {
+    if (!cpu::gates_in_product(c_, w, x.rows())) return do_silu_mul(do_linear(x, w, Activation::none, nullptr));
+    Tensor y = f32({x.rows(), w.weight.n / 2});
+    cpu::run_products(c_, {{cpu::Product{
+                              .linear = &w, .x = x.f32(), .x_stride = w.weight.k, .tokens = x.rows(), .y = y.f32(), .gated = true}}});
+    return y;
+  }
+
   Tensor do_moe(const Tensor& x, const Moe& moe) override {
     Tensor y = f32(x.shape);
     cpu::run_moe(c_, x, moe, y.f32());
@@ -168,10 +226,11 @@ class CpuOps final : public RefOps {
 
   Tensor do_layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float eps) override {
     const int64_t n = x.cols();
+    const auto layer_norm = c_.rounds() ? c_.kernels.layer_norm : c_.kernels.exact_layer_norm;
     Tensor y = f32(x.shape);
     c_.each_row(x.rows(), n, [&](int64_t b, int64_t e) {
       for (int64_t i = b; i < e; ++i)
-        c_.kernels.layer_norm(x.f32() + i * n, weight.f32(), bias.f32(), eps, n, y.f32() + i * n);
+        layer_norm(x.f32() + i * n, weight.f32(), bias.f32(), eps, n, y.f32() + i * n);
     });
     return y;
   }
@@ -180,6 +239,13 @@ class CpuOps final : public RefOps {
                              std::span<const int32_t> segments) override {
     Tensor y = f32({qkv.rows(), qkv.shape[1] / 3});
     cpu::segment_attention(c_, qkv, heads, rope, segments, y.f32());
+    return y;
+  }
+
+  Tensor do_vision_attention_memory(const Tensor& qkv, int64_t heads, const Rope& rope, KvCache& memory, int64_t layer,
+                                    std::span<const int32_t> rows) override {
+    Tensor y = f32({qkv.rows(), qkv.shape[1] / 3});
+    cpu::memory_attention(c_, qkv, heads, rope, memory, layer, rows, y.f32());
     return y;
   }
 
@@ -197,12 +263,15 @@ int threads_from_env() {
 }
 }  // namespace
 
-std::unique_ptr<Ops> cpu::make_ops(Precision precision, int threads, const Isa& isa) {
-  return std::make_unique<CpuOps>(precision, threads, isa);
+std::unique_ptr<Ops> cpu::make_ops(Precision precision, int threads, const Isa& isa, bool batch_invariant) {
+  return std::make_unique<CpuOps>(precision, threads, isa, batch_invariant);
 }
 
-std::unique_ptr<Ops> make_cpu_ops(Precision precision, int threads, std::string_view isa) {
-  return cpu::make_ops(precision, threads > 0 ? threads : threads_from_env(), cpu::find_isa(isa));
+std::unique_ptr<Ops> make_cpu_ops(Precision precision, int threads, std::string_view isa, bool batch_invariant) {
+  const cpu::Isa& row = cpu::find_isa(isa);
+  if (row.name == "scalar" && isa.empty() && !env("VL8_ISA"))
+    spdlog::warn("this CPU lacks AVX2, FMA or F16C: plain kernels are used, which are many times slower");
+  return cpu::make_ops(precision, threads > 0 ? threads : threads_from_env(), row, batch_invariant);
 }
 
 }  // namespace vl8

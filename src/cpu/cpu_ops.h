@@ -10,12 +10,14 @@ namespace vl8 {
 
 // threads 0: VL8_THREADS, else all CPUs this process may use. isa empty: VL8_ISA, else the best. Error(usage)
 // for an unknown instruction set or one this machine lacks.
-std::unique_ptr<Ops> make_cpu_ops(Precision precision, int threads = 0, std::string_view isa = "");
+// batch_invariant: see Ops::batch_invariant; precisions other than bf16 always are.
+std::unique_ptr<Ops> make_cpu_ops(Precision precision, int threads = 0, std::string_view isa = "",
+                                  bool batch_invariant = false);
 
 namespace cpu {
 struct Isa;
-std::unique_ptr<Ops> make_ops(Precision precision, int threads,
-                              const Isa& isa);  // with kernels of the caller's choice
+std::unique_ptr<Ops> make_ops(Precision precision, int threads, const Isa& isa,
+                              bool batch_invariant = false);  // with kernels of the caller's choice
 }  // namespace cpu
 
 }  // namespace vl8

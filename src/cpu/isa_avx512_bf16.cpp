@@ -7,6 +7,7 @@
 #include "cpu/kernels/common.inl"
 #include "cpu/kernels/bf16_units.inl"
 #include "cpu/kernels/dot_bf16.inl"
+#include "cpu/kernels/narrow_dot.inl"
 #include "cpu/kernels/gemv_bf16.inl"
 // clang-format on
 
@@ -14,11 +15,15 @@ namespace vl8::cpu {
 namespace {
 constexpr MatrixKernels kDotKernels = {2,
                                        1,
+                                       kTaskRows,
+                                       kTaskGroups,
+                                       kPanelBytes,
                                        pack_tokens<DotCore>,
                                        multiply<DotCore>,
                                        kGemvBf16Block,
                                        gemv_bf16_pack,
                                        gemv<DotRow>,
+                                       kFlashGroups * 16,
                                        flash_bytes<DotCore>,
                                        flash<DotCore>,
                                        kGemvTokens};

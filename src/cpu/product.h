@@ -20,7 +20,12 @@ struct Product {
   const float* residual = nullptr;  // rows as y
   float* y = nullptr;               // [tokens, n]
   bool exact = false;               // float32 arithmetic whatever the precision (the router of a MoE layer)
+  bool gated = false;               // y [tokens, n / 2] = silu(first half) * second half; see gates_in_product
 };
+
+// Whether a product of so many tokens can be gated: the two halves must have one format, and few tokens, which go
+// another way, gain nothing.
+bool gates_in_product(const Context& context, const Linear& linear, int64_t tokens);
 
 void run_products(Context& context, std::span<const Product> products);
 

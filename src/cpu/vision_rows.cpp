@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "ops/ref_ops.h"
+#include "ops/rotary.h"
 
 namespace vl8::cpu {
 namespace {
@@ -69,8 +70,8 @@ void vision_rope(Context& c, std::span<const Grid> grids, int64_t head_dim, int6
   c.each_row(most, quarter * 32, [&](int64_t b, int64_t e) {
     for (int64_t i = b; i < e; ++i)
       for (int64_t j = 0; j < quarter; ++j) {
-        float angle = float(i) * float(1.0 / std::pow(10000.0, double(2 * j) / double(half)));
-        cos_of[i * quarter + j] = std::cos(angle), sin_of[i * quarter + j] = std::sin(angle);
+        float angle = float(i) * rotary_frequency(10000.0, 2 * j, half);
+        rotary_turn(angle, cos_of + i * quarter + j, sin_of + i * quarter + j);
       }
   });
   c.each_row(int64_t(places.size()), head_dim, [&](int64_t b, int64_t e) {

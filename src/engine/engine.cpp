@@ -1,10 +1,14 @@
 #include "engine/engine.h"
 
-#include "io/weight_store.h"
-
 #include <algorithm>
+#include "engine/gating.h"
 #include <chrono>
 
+#include "engine/batcher.h"
+#include "engine/invariant_model.h"
+#include "engine/runner.h"
+#include "grammar/compiled_grammar.h"
+#include "io/weight_store.h"
 
 namespace vl8 {
 namespace {
@@ -14,8 +18,12 @@ double ms_since(Clock::time_point start) { return std::chrono::duration<double, 
 
 PromptMedia preprocess(const ChatRequest& request, const ProcessorConfig& processor) {
   PromptMedia media;
-  for (const EncodedImage& image : request.images)
-    media.images.push_back(preprocess_encoded(std::as_bytes(std::span(image.bytes)), image.name, processor.image, request.image_overrides));
+  media.sparsity = request.sparsity;
+  for (const EncodedImage& image : request.images) {
+    media.images.push_back(image.pixels ? preprocess_image(*image.pixels, processor.image, request.image_overrides)
+                                        : preprocess_encoded(std::as_bytes(std::span(image.bytes)), image.name, processor.image, request.image_overrides));
+    media.streams.push_back(image.stream);
+  }
   for (const auto& video : request.videos)
     media.videos.push_back(preprocess_frames(*video, processor.video, request.video_overrides));
   return media;
@@ -28,6 +36,7 @@ std::string_view finish_name(Finish finish) {
   return kNames[size_t(finish)];
 }
 
+Engine::Engine() = default;
 Engine::~Engine() = default;
 
 std::unique_ptr<Engine> Engine::load(const std::filesystem::path& folder, const EngineOptions& options) {
@@ -93,77 +102,102 @@ PreparedChat Engine::prepare(const ChatRequest& request) const {
   for (const VideoInput& v : media.videos) chat.timestamps.push_back(v.timestamps);
   chat.starts_thinking = rendered.view().ends_with("<think>\n");
   chat.prompt = build_prompt(rendered, std::move(media), *tokenizer_, config(), request.dialect);
+  chat.activation = activation(chat.prompt, config());
   chat.pixels_ms = ms_since(start);
   return chat;
 }
 
+void Engine::check_request(GenerationRequest& r) const {
+  r.sampling.validate();
+  const int64_t prompt = int64_t(r.prompt.ids.size());
+  if (prompt == 0) fail_usage("the prompt is empty");
+  if (r.max_tokens < 0) fail_usage("max_tokens is {}, but must be at least 1 (0: as many as the context leaves)", r.max_tokens);
+  if (r.thinking_budget < -1) fail_usage("the thinking budget is {}, but must be at least 0 (-1: none)", r.thinking_budget);
+  for (const auto& [token, bias] : r.sampling.logit_bias)
+    if (token < 0 || token >= config().text.vocab_size)
+      fail_usage("logit_bias names token {}, but the vocabulary has {} tokens", token, config().text.vocab_size);
+  if (!r.pooled) r.max_tokens = answer_budget(prompt, r.max_tokens);
+  check_context(prompt, r.pooled ? 0 : r.max_tokens);
+}
+
+std::unique_ptr<Batcher> Engine::make_batcher(const ServiceOptions& o, int64_t kv_tokens) {
+  const bool routed = o.batch_invariant && !model_.ops->batch_invariant();
+  if (routed && !can_be_routed())
+    fail(ErrorKind::unsupported, "batch-invariant answers of {} on {} in this precision are not there: its results depend on the batch",
+         config().text.experts > 0 ? "mixtures of experts" : "dense models", model_.ops->name());
+  const int64_t page = options_.page_tokens, per_token = kv_bytes_per_token();
+  if (kv_tokens == 0) {
+    kv_tokens = o.kv_bytes / per_token;
+    if (o.kv_bytes == 0) kv_tokens = std::min(o.max_running * max_context(), int64_t(double(available_memory_bytes()) * 0.4) / per_token);
+  }
+  if (kv_tokens < page)
+    fail(ErrorKind::resource, "the key/value cache would hold {} tokens ({} bytes each), less than one page of {}", kv_tokens, per_token, page);
+  std::unique_ptr<StepModel> model = std::make_unique<Runner>(*model_.ops, model_.config, model_.weights, (kv_tokens + page - 1) / page, page);
+  if (routed) model = std::make_unique<InvariantModel>(std::move(model));
+  return std::make_unique<Batcher>(std::move(model), GenerationRules::of(*tokenizer_, generation_.end_tokens), o,
+                                   routed ? InvariantModel::kLeastChunk : 0);
+}
+
+// What InvariantModel relies on holds for the CPU's kernels; how many tokens an expert gets depends on the batch.
+bool Engine::can_be_routed() const { return options_.backend == "cpu" && config().text.experts == 0; }
+
+Batcher& Engine::chat_batcher(int64_t tokens) {
+  if (chat_batcher_ && chat_batcher_->capacity_tokens() >= tokens) return *chat_batcher_;
+  const int64_t before = chat_batcher_ ? chat_batcher_->capacity_tokens() : 0;
+  chat_batcher_.reset();
+  check_memory(tokens);
+  ServiceOptions o;
+  o.max_running = 1, o.step_tokens = options_.prefill_chunk, o.step_target_ms = 0;
+  o.batch_invariant = can_be_routed();
+  chat_batcher_ = make_batcher(o, std::max(tokens, std::min(2 * before, max_context())));
+  return *chat_batcher_;
+}
+
 Answer Engine::chat(const ChatRequest& request, const OnDelta& on_delta) {
   PreparedChat chat = prepare(request);
-  Sequence sequence(std::move(chat.prompt));
-  Answer answer = generate(sequence, request, chat.starts_thinking, on_delta);
+  GenerationRequest g;
+  g.prompt = std::move(chat.prompt);
+  g.sampling = request.sampling, g.stops = request.stops, g.max_tokens = request.max_tokens;
+  g.ignore_end = request.ignore_end, g.starts_thinking = chat.starts_thinking;
+  if (request.structure) g.constraint = request.structure->start(generation_.end_tokens);
+  check_request(g);
+  Batcher& batcher = chat_batcher(int64_t(g.prompt.ids.size()) + g.max_tokens);
+
+  constexpr uint64_t kId = 1;
+  std::vector<GenerationEvent> events;  // of one step; on_delta may throw, so it is called outside of the batcher
+  batcher.add(kId, std::move(g), [&](GenerationEvent e) { events.push_back(std::move(e)); });
+  Answer answer;
+  GenerationEvent last;
+  auto take = [&] {
+    bool go_on = events.empty() ? on_delta({}) : true;
+    for (GenerationEvent& e : std::exchange(events, {})) {
+      if (e.finish != Finish::cancelled) go_on = on_delta(e.delta);
+      answer.text += e.delta.text, answer.reasoning += e.delta.reasoning;
+      answer.tokens.insert(answer.tokens.end(), e.tokens.begin(), e.tokens.end());
+      if (e.done) last = std::move(e);
+    }
+    return go_on;
+  };
+  try {
+    while (!last.done) {
+      batcher.step();
+      if (take() || last.done) continue;
+      batcher.cancel(kId);
+      take();
+    }
+  } catch (...) {
+    batcher.cancel_all();
+    throw;
+  }
+  if (last.error) throw Error(last.error->kind, last.error->message);
+  answer.finish = last.finish;
+  answer.prompt_tokens = last.usage.prompt_tokens, answer.visual_tokens = last.usage.visual_tokens;
+  answer.cached_tokens = last.usage.cached_tokens;
   answer.image_sizes = std::move(chat.image_sizes);
   answer.resized_sizes = std::move(chat.resized_sizes);
   answer.timestamps = std::move(chat.timestamps);
-  answer.times.pixels_ms = chat.pixels_ms;
-  answer.times.first_token_ms += chat.pixels_ms;
-  return answer;
-}
-
-Answer Engine::generate(Sequence& s, const ChatRequest& request, bool thinking, const OnDelta& on_delta) {
-  const int64_t budget = answer_budget(s.prompt_tokens(), request.max_tokens);
-  check_context(s.prompt_tokens(), budget);
-  check_memory(s.prompt_tokens() + budget);
-  Runner runner(*model_.ops, model_.config, model_.weights, (s.prompt_tokens() + budget + options_.page_tokens - 1) / options_.page_tokens,
-                options_.page_tokens);
-  Sampler sampler(request.sampling, s.prompt.ids);
-  AnswerText text(*tokenizer_, thinking, request.stops);
-  Answer answer;
-  answer.prompt_tokens = s.prompt_tokens();
-  for (const VisualRun& run : s.prompt.runs) answer.visual_tokens += run.tokens();
-  answer.finish = Finish::length;
-
-  auto start = Clock::now();
-  Runner::Logits logits;
-  while (s.pending() > 0) {
-    Runner::Work work{&s, std::min(s.pending(), options_.prefill_chunk)};
-    logits = runner.step(std::span(&work, 1));
-    if (!on_delta({})) {
-      answer.finish = Finish::cancelled;
-      return answer;
-    }
-  }
-  answer.times.vision_ms = runner.vision_ms();
-  answer.times.first_token_ms = ms_since(start);
-  answer.times.prefill_ms = answer.times.first_token_ms - answer.times.vision_ms;
-
-  auto decode = Clock::now();
-  const auto& ends = generation_.end_tokens;
-  for (int64_t n = 0; n < budget; ++n) {
-    answer.tokens.push_back(sampler.sample(logits.row(0)));
-    const int32_t token = answer.tokens.back().token;
-    if (!request.ignore_end && std::find(ends.begin(), ends.end(), token) != ends.end()) {
-      answer.finish = Finish::stop;
-      break;
-    }
-    AnswerDelta delta = text.push(token);
-    if (!on_delta(delta)) {
-      answer.finish = Finish::cancelled;
-      break;
-    }
-    if (text.stopped()) {
-      answer.finish = Finish::stop;
-      break;
-    }
-    if (n + 1 == budget) break;
-    s.tokens.push_back(token);
-    Runner::Work work{&s, 1};
-    logits = runner.step(std::span(&work, 1));
-  }
-  AnswerDelta rest = text.finish();
-  if (answer.finish != Finish::cancelled) on_delta(rest);
-  answer.times.decode_ms = ms_since(decode);
-  answer.text = text.text();
-  answer.reasoning = text.reasoning();
+  answer.activation = chat.activation;
+  answer.times = {chat.pixels_ms, last.usage.vision_ms, last.usage.prefill_ms, last.usage.first_token_ms + chat.pixels_ms, last.usage.decode_ms};
   return answer;
 }
 

@@ -27,9 +27,13 @@
 
 namespace vl8 {
 
+class CompiledGrammar;
+
 // A picture by its encoded bytes, and what messages call it.
 struct EncodedImage {
   std::string bytes, name;
+  std::shared_ptr<const Image> pixels = {};         // instead of bytes: decoded already
+  std::shared_ptr<VisualStream> stream = {};        // of a camera: only what changed is computed again (engine/gating.h)
 };
 
 struct ChatRequest {
@@ -41,10 +45,12 @@ struct ChatRequest {
   ImageOverrides image_overrides;
   VideoOverrides video_overrides;
   VideoDialect dialect = VideoDialect::replace_triple;
+  Sparsity sparsity;  // how much visual work is done; off: all of it
   SamplingParams sampling;
   std::vector<std::string> stops;
   int64_t max_tokens = 0;  // 0: as much as the context leaves, at most 4096
   bool ignore_end = false;
+  std::shared_ptr<CompiledGrammar> structure;  // of the answer, after any reasoning; made for this model's tokenizer. Null: free text
 };
 
 // A conversation ready for the engine: what a worker thread makes of a ChatRequest.
@@ -53,6 +59,7 @@ struct PreparedChat {
   bool starts_thinking = false;                  // the template left `<think>` open
   std::vector<Size> image_sizes, resized_sizes;  // of request.images
   std::vector<std::vector<double>> timestamps;   // of request.videos, seconds of each frame group
+  double activation = 0;                         // share of visual work that will be done (engine/gating.h)
   double pixels_ms = 0;
 };
 
@@ -64,11 +71,15 @@ struct Answer {
   std::string text, reasoning;
   std::vector<SampledToken> tokens;  // the end token included
   Finish finish = Finish::stop;
-  int64_t prompt_tokens = 0, visual_tokens = 0;
+  int64_t prompt_tokens = 0, visual_tokens = 0, cached_tokens = 0;  // cached: of the prompt, from the call before
   std::vector<Size> image_sizes, resized_sizes;  // of request.images
   std::vector<std::vector<double>> timestamps;   // of request.videos
+  double activation = 0;                         // share of the visual work that was done; 1: dense
   AnswerTimes times;
 };
+
+class Batcher;
+struct ServiceOptions;
 
 class Engine {
  public:
@@ -104,14 +115,23 @@ class Engine {
   int64_t kv_bytes_per_token() const;
   const EngineOptions& options() const { return options_; }
 
-  // on_delta gets each new piece of text and returns false to stop (Finish::cancelled).
+  // Checks a request against this model and fills in max_tokens. Throws Error(usage) naming what is wrong.
+  void check_request(GenerationRequest& request) const;
+
+  // The machinery that runs requests, with a key/value cache for kv_tokens (0: as options.kv_bytes says). It refers to
+  // this engine, and only one may work at a time. Throws Error(resource) where the memory is not there.
+  std::unique_ptr<Batcher> make_batcher(const ServiceOptions& options, int64_t kv_tokens);
+
+  // One answer on this thread. on_delta gets each new piece of text, and an empty one while the prompt is computed; it
+  // returns false to stop (Finish::cancelled). What is cached of one conversation is used by the next call.
   using OnDelta = std::function<bool(const AnswerDelta&)>;
   Answer chat(const ChatRequest& request, const OnDelta& on_delta);
 
  private:
-  Engine() = default;
+  Engine();
   void check_memory(int64_t tokens) const;
-  Answer generate(Sequence& sequence, const ChatRequest& request, bool thinking, const OnDelta& on_delta);
+  bool can_be_routed() const;
+  Batcher& chat_batcher(int64_t tokens);
 
   EngineOptions options_;
   LoadedModel model_;
@@ -120,6 +140,7 @@ class Engine {
   ProcessorConfig processor_;
   GenerationConfig generation_;
   double load_ms_ = 0;
+  std::unique_ptr<Batcher> chat_batcher_;  // after the model: it goes first
 };
 
 }  // namespace vl8

@@ -10,7 +10,7 @@
 namespace vl8 {
 
 std::unique_ptr<Ops> make_ops(const EngineOptions& o) {
-  if (o.backend == "cpu") return make_cpu_ops(o.precision, o.threads);
+  if (o.backend == "cpu") return make_cpu_ops(o.precision, o.threads, "", o.batch_invariant);
   if (o.backend == "cuda") return make_cuda_ops({.precision = o.precision, .device = o.device, .memory_utilization = o.gpu_memory_utilization});
   if (o.backend == "reference") return std::make_unique<RefOps>(o.precision);
   fail_usage("unknown backend '{}'; there are cpu, cuda and reference", o.backend);

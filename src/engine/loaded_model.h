@@ -17,6 +17,7 @@ struct EngineOptions {
   int threads = 0;              // 0: all that this process may use
   int64_t prefill_chunk = 512;  // tokens of a prompt per step
   int64_t page_tokens = 64;
+  bool batch_invariant = false; // same bits whatever else is in the batch (Ops::batch_invariant); slower decode in bf16
   bool progress = false;        // show a progress line on stderr when loading takes longer than a second
 };
 

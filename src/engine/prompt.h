@@ -6,17 +6,27 @@
 #include <vector>
 
 #include "media/processor.h"
-#include "model/config.h"
+#include "model/model.h"
 #include "model/positions.h"
+#include "sparse/policy.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace vl8 {
 
+struct VisualGate;    // what of a visual is computed and read: engine/gating.h
+struct VisualStream;
+// Where the features of a picture are kept beyond a request: filled by its maker before submit, or by the engine.
+struct FeatureSlot {
+  std::shared_ptr<const VisionFeatures> features;
+};
+
 struct VisualInput {
-  std::shared_ptr<const PatchBuffer> patches;  // [grid.patches(), features], F32
+  std::shared_ptr<const PatchBuffer> patches;  // [grid.patches(), features], F32; may be null where the slot is filled
   Grid grid;
-  ContentHash hash;
+  ContentHash hash;                        // of pixels and gate
+  std::shared_ptr<FeatureSlot> slot;       // or null
+  std::shared_ptr<const VisualGate> gate;  // null: all of it
 };
 
 struct Prompt {
@@ -38,7 +48,13 @@ enum class VideoDialect : uint8_t { replace_triple, keep_outer_pair };
 struct PromptMedia {
   std::vector<ImageInput> images;  // in the order of their placeholders
   std::vector<VideoInput> videos;
+  Sparsity sparsity;                                  // off: everything is computed and read
+  std::vector<std::shared_ptr<VisualStream>> streams; // of the images; empty, or null for those of no stream
 };
+
+// Writes out each clip's placeholder as stamp, start, pad, end for every frame group. `stamps` of each clip, in order. The
+// text must be tokenised after this, because a stamp's "<" may join the letter before it.
+MarkedText expand_stamps(const MarkedText& rendered, std::span<const std::vector<std::string>> stamps, VideoDialect dialect);
 
 // Throws Error(input) where the placeholders of the rendered text do not match the media.
 Prompt build_prompt(const MarkedText& rendered, PromptMedia media, const Tokenizer& tokenizer, const ModelConfig& config,

@@ -25,11 +25,13 @@ struct GenerationRequest {
   int64_t max_tokens = 0;            // reasoning and answer together; 0: what the context leaves, at most 4096
   bool starts_thinking = false;      // the prompt ends with an open `<think>`
   int64_t thinking_budget = -1;      // tokens of reasoning, then `</think>` is forced; -1: no limit of its own
-  std::unique_ptr<TokenConstraint> constraint;  // of the answer, after the reasoning; null: free text
+  std::unique_ptr<TokenConstraint> constraint;  // of the answer; asked only after the reasoning, which then has half of
+                                                // max_tokens at most; null: free text
   int32_t priority = 0;              // lower is served first, as in vLLM; waiting makes a request more urgent (ageing)
   std::optional<SteadyClock::time_point> deadline;  // not finished by then: ends with Finish::deadline and what it has
   bool ignore_end = false;           // end tokens do not end the answer
   bool pooled = false;               // no generation: the event carries the embedding of the prompt
+  std::string client;                // who asks; of equal urgency, clients take turns. Empty: all such are one client
   std::string cache_salt;            // prompts with different salts share no cache entry
 };
 // n answers to one prompt: submit n requests with seeds seed, seed + 1, ...; they share the prompt's keys and values.

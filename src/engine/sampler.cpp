@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "core/error.h"
 
@@ -21,6 +22,10 @@ double uniform(uint64_t seed, uint64_t index) {
 
 int32_t argmax(std::span<const float> logits) {  // the lowest id among equals
   return int32_t(std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
+
+bool more_likely(const std::pair<float, int32_t>& a, const std::pair<float, int32_t>& b) {
+  return a.first != b.first ? a.first > b.first : a.second < b.second;
 }
 
 double log_sum_exp(std::span<const float> logits) {
@@ -62,37 +67,72 @@ void Sampler::penalise(std::vector<float>& logits) const {
   }
 }
 
-int32_t Sampler::draw(const std::vector<float>& logits) const {
+// Candidates with their probabilities, up to a common factor, as far as top-k goes; not sorted.
+void Sampler::collect(std::span<const float> logits) const {
   auto& c = candidates_;
   c.clear();
-  for (size_t i = 0; i < logits.size(); ++i) c.emplace_back(logits[i] / params_.temperature, int32_t(i));
-  auto before = [](const auto& a, const auto& b) { return a.first != b.first ? a.first > b.first : a.second < b.second; };
-  if (params_.top_k > 0 && size_t(params_.top_k) < c.size()) {
-    std::nth_element(c.begin(), c.begin() + params_.top_k - 1, c.end(), before);
-    c.resize(size_t(params_.top_k));
+  const size_t most = params_.top_k > 0 ? std::min(size_t(params_.top_k), logits.size()) : logits.size();
+  auto cut = [&] {
+    if (c.size() <= most) return;
+    std::nth_element(c.begin(), c.begin() + int64_t(most) - 1, c.end(), more_likely);
+    c.resize(most);
+  };
+  // With top-k, what lies below the k-th best seen so far is never stored: for most of the vocabulary one comparison.
+  float least = -std::numeric_limits<float>::infinity();
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if (!(logits[i] > least)) continue;
+    c.emplace_back(logits[i], int32_t(i));
+    if (c.size() < 4 * most) continue;
+    cut();
+    least = std::nextafter(c[most - 1].first, -std::numeric_limits<float>::infinity());  // equals are settled by their ids
   }
-  std::sort(c.begin(), c.end(), before);
-  double sum = 0, top = c.front().first;
-  for (auto& [p, token] : c) sum += (p = float(std::exp(double(p) - top)));
-  size_t keep = 0;
-  double kept = 0;
-  const double least = params_.min_p * c.front().first;
-  while (keep < c.size() && (keep == 0 || (kept < params_.top_p * sum && c[keep].first >= least))) kept += c[keep++].first;
-  double u = uniform(params_.seed, index_) * kept;
-  for (size_t i = 0; i < keep; ++i)
-    if ((u -= c[i].first) < 0) return c[i].second;
-  return c[keep - 1].second;
+  cut();
+  check(!c.empty(), "no token can be drawn: every logit is masked or not a number");
+  const double top = std::max_element(c.begin(), c.end(), [](auto& x, auto& y) { return x.first < y.first; })->first;
+  for (auto& [value, token] : c) value = float(std::exp((double(value) - top) / params_.temperature));
 }
 
-SampledToken Sampler::sample(std::span<const float> logits) {
-  check(!logits.empty(), "sample: no logits");
+int32_t Sampler::draw(std::span<const float> logits) const {
+  collect(logits);
+  auto& c = candidates_;
+  double sum = 0;
+  for (const auto& [p, token] : c) sum += p;
+  // The order is needed only as far as the draw or the cuts reach, so it is made in pieces that grow.
+  size_t sorted = 0;
+  auto at = [&](size_t i) -> const std::pair<float, int32_t>& {
+    while (sorted <= i) {
+      const size_t end = std::min(c.size(), std::max<size_t>(64, sorted * 8));
+      if (end < c.size()) std::nth_element(c.begin() + int64_t(sorted), c.begin() + int64_t(end) - 1, c.end(), more_likely);
+      std::sort(c.begin() + int64_t(sorted), c.begin() + int64_t(end), more_likely);
+      sorted = end;
+    }
+    return c[i];
+  };
+  size_t keep = c.size();
+  double kept = sum;
+  if (params_.top_p < 1 || params_.min_p > 0) {
+    keep = 0, kept = 0;
+    const double least = params_.min_p * at(0).first;
+    while (keep < c.size() && (keep == 0 || (kept < params_.top_p * sum && at(keep).first >= least))) kept += at(keep++).first;
+  }
+  double u = uniform(params_.seed, index_) * kept;
+  for (size_t i = 0; i < keep; ++i)
+    if ((u -= at(i).first) < 0) return c[i].second;
+  return at(keep - 1).second;
+}
+
+SampledToken Sampler::sample(std::span<const float> logits, std::span<const uint32_t> allowed) {
+  check(!logits.empty() && (allowed.empty() || allowed.size() * 32 >= logits.size()), "sample: {} logits, mask of {} words", logits.size(),
+        allowed.size());
   SampledToken out;
-  const bool changed = !params_.logit_bias.empty() || params_.repetition_penalty != 1.0f || params_.presence_penalty != 0 ||
+  const bool changed = !allowed.empty() || !params_.logit_bias.empty() || params_.repetition_penalty != 1.0f || params_.presence_penalty != 0 ||
                        params_.frequency_penalty != 0;
   if (!changed && params_.temperature == 0) {
     out.token = argmax(logits);
   } else {
     scratch_.assign(logits.begin(), logits.end());
+    for (size_t i = 0; i < allowed.size() * 32 && i < scratch_.size(); ++i)
+      if (!(allowed[i / 32] >> (i % 32) & 1)) scratch_[i] = -std::numeric_limits<float>::infinity();
     if (changed) penalise(scratch_);
     out.token = params_.temperature == 0 ? argmax(scratch_) : draw(scratch_);
   }

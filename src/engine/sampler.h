@@ -1,5 +1,5 @@
 // From logits to a token. Order (that of Hugging Face generate, with the penalties of the OpenAI API in front):
-// logit bias, repetition penalty, presence and frequency penalties, temperature, top-k, top-p, min-p, draw.
+// mask, logit bias, repetition penalty, presence and frequency penalties, temperature, top-k, top-p, min-p, draw.
 // The draw depends only on (seed, index of the token), never on the batch, so that a request repeats exactly.
 #pragma once
 #include <cstdint>
@@ -41,12 +41,14 @@ struct SampledToken {
 class Sampler {
  public:
   Sampler(SamplingParams params, std::span<const int32_t> prompt);
-  SampledToken sample(std::span<const float> logits);  // counts the token as said
+  // Counts the token as said. allowed: bit i % 32 of word i / 32 says whether token i may be taken; empty: all may.
+  SampledToken sample(std::span<const float> logits, std::span<const uint32_t> allowed = {});
   const SamplingParams& params() const { return params_; }
 
  private:
   void penalise(std::vector<float>& logits) const;
-  int32_t draw(const std::vector<float>& logits) const;
+  void collect(std::span<const float> logits) const;
+  int32_t draw(std::span<const float> logits) const;
   SamplingParams params_;
   std::unordered_map<int32_t, int32_t> said_;  // token -> count in the answer; 0: only in the prompt
   uint64_t index_ = 0;

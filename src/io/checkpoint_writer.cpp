@@ -1,6 +1,7 @@
 #include "io/checkpoint_writer.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
@@ -49,7 +50,7 @@ nlohmann::ordered_json ignored_layers(const ModelConfig& config) {
 
 }  // namespace
 
-NewFolder::NewFolder(fs::path destination, bool replace) : destination_(std::move(destination)) {
+NewFolder::NewFolder(fs::path destination, bool replace, bool resumable) : destination_(std::move(destination)) {
   while (!destination_.empty() && !destination_.has_filename())
     destination_ = destination_.parent_path();  // "dir/"
   std::error_code ec;
@@ -62,13 +63,25 @@ NewFolder::NewFolder(fs::path destination, bool replace) : destination_(std::mov
   if (!fs::is_directory(parent, ec))
     fail_input("there is no folder {} to put {} in", parent.string(), destination_.filename().string());
   aside_ = beside(destination_, "partial");
-  if (!fs::create_directory(aside_, ec))
+  if (resumable) aside_ = destination_, aside_ += ".partial";
+  if (!fs::create_directory(aside_, ec) && (ec || !resumable))
     fail(ErrorKind::resource, "cannot create {}: {}", aside_.string(), ec.message());
+  if (resumable) lock();
+}
+
+// The folder itself is locked: the lock ends with the process, whatever ends it.
+void NewFolder::lock() {
+  lock_ = open(aside_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (lock_ < 0) fail(ErrorKind::resource, "cannot open {}", aside_.string());
+  if (flock(lock_, LOCK_EX | LOCK_NB) == 0) return;
+  close(lock_);
+  fail_input("{} is being written by another process", destination_.string());
 }
 
 NewFolder::~NewFolder() {
   std::error_code ec;
   if (!done_) fs::remove_all(aside_, ec);
+  if (lock_ >= 0) close(lock_);
 }
 
 void NewFolder::commit() {
@@ -90,7 +103,7 @@ void NewFolder::commit() {
 }
 
 CheckpointWriter::CheckpointWriter(const fs::path& folder, std::vector<TensorSpec> specs,
-                                   uint64_t shard_bytes)
+                                   uint64_t shard_bytes, bool resumable)
     : folder_(folder) {
   std::vector<std::vector<TensorSpec>> shards(1);
   uint64_t used = 0;
@@ -108,12 +121,25 @@ CheckpointWriter::CheckpointWriter(const fs::path& folder, std::vector<TensorSpe
                               ? "model.safetensors"
                               : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size()));
     shards_.push_back(
-        std::make_unique<SafetensorsWriter>(folder_ / file_names_.back(), std::move(shards[i])));
+        std::make_unique<SafetensorsWriter>(folder_ / file_names_.back(), std::move(shards[i]),
+                                            std::map<std::string, std::string>{{"format", "pt"}}, resumable));
   }
 }
 
 void CheckpointWriter::write(size_t index, size_t offset, std::span<const std::byte> data) {
   shards_[places_[index].shard]->write(places_[index].index, offset, data);
+}
+
+void CheckpointWriter::skip(size_t index, size_t offset, size_t count) {
+  shards_[places_[index].shard]->skip(places_[index].index, offset, count);
+}
+
+void CheckpointWriter::read(size_t index, size_t offset, std::span<std::byte> data) const {
+  shards_[places_[index].shard]->read(places_[index].index, offset, data);
+}
+
+void CheckpointWriter::flush() const {
+  for (const auto& shard : shards_) shard->flush();
 }
 
 void CheckpointWriter::commit() {

@@ -19,7 +19,9 @@ class NewFolder {
  public:
   // Throws Error(input) when the destination exists (and `replace` is false), is not a folder, or its parent
   // is missing.
-  NewFolder(std::filesystem::path destination, bool replace);
+  // Resumable: it lies beside as NAME.partial, where an earlier one that was killed may have left its work; it is
+  // locked against a second writer, and still removed by the destructor.
+  NewFolder(std::filesystem::path destination, bool replace, bool resumable = false);
   ~NewFolder();
   NewFolder(const NewFolder&) = delete;
   NewFolder& operator=(const NewFolder&) = delete;
@@ -27,16 +29,22 @@ class NewFolder {
   void commit();  // an old folder of that name is removed only after the new one is in its place
 
  private:
+  void lock();
   std::filesystem::path destination_, aside_;
   bool done_ = false;
+  int lock_ = -1;
 };
 
 // model.safetensors, or above `shard_bytes` of tensors model-00001-of-000NN.safetensors and the index. Shards
 // are filled in the order of `specs`. Any thread may write, in any order.
 class CheckpointWriter {
  public:
-  CheckpointWriter(const std::filesystem::path& folder, std::vector<TensorSpec> specs, uint64_t shard_bytes);
+  CheckpointWriter(const std::filesystem::path& folder, std::vector<TensorSpec> specs, uint64_t shard_bytes,
+                   bool resumable = false);
   void write(size_t index, size_t offset, std::span<const std::byte> data);
+  void skip(size_t index, size_t offset, size_t count);  // as of SafetensorsWriter
+  void read(size_t index, size_t offset, std::span<std::byte> data) const;
+  void flush() const;
   void commit();
   int64_t files() const { return int64_t(shards_.size()); }
   uint64_t tensor_bytes() const { return tensor_bytes_; }

@@ -79,6 +79,8 @@ void write_piece(CheckpointWriter& writer, size_t index, const FileTensor& t, ui
 void write_random_checkpoint(const std::filesystem::path& folder, std::string_view config_json,
                              const RandomOptions& options, ThreadPool& pool) {
   const ModelConfig config = parse_model_config(config_json, "the given config.json");
+  if (options.format > RandomFormat::fp8)
+    fail_usage("random checkpoints are written in bf16 or fp8; quantise a bf16 one for the other formats");
   if (config.quant.method != QuantMethod::none && options.format == RandomFormat::bf16)
     fail_usage("the config describes a quantised model; give that of the BF16 model for random BF16 weights");
   const std::vector<FileTensor> tensors = file_tensors(config, options.format);
@@ -144,43 +146,104 @@ void RandomBinder::reserve(uint64_t bytes) {
   reserved_ -= bytes;
 }
 
-WeightPart RandomBinder::random_part(std::string_view name, int64_t rows, int64_t k, bool fp8) {
+namespace {
+// Weights of one code each, and the deviation of the codes as numbers.
+struct CodingRow {
+  DType dtype;
+  float deviation;
+  int64_t group;
+};
+constexpr CodingRow kCodings[] = {{DType::bf16, 0, 0},
+                                  {DType::e4m3, RandomValues::kE4m3Deviation, 0},
+                                  {DType::e4m3, RandomValues::kE4m3Deviation, 0},
+                                  {DType::i8, 73.9f, 0},
+                                  {DType::i4, 4.61f, 128},
+                                  {DType::e2m1, 2.93f, 64}};
+}  // namespace
+
+std::optional<RandomFormat> random_format(std::string_view name) {
+  constexpr std::string_view kNames[] = {"bf16", "fp8", "int8", "int4", "fp4"};
+  for (size_t i = 0; i < std::size(kNames); ++i)
+    if (name == kNames[i]) return RandomFormat(i);
+  return std::nullopt;
+}
+
+RandomBinder::Coding RandomBinder::coding_of(std::string_view module, int64_t k) const {
+  const bool language = is_language_linear(module), mlp = language && module.find(".mlp.") != std::string_view::npos;
+  const bool table = module == "lm_head" || module.ends_with("embed_tokens");
+  const bool linear = language || (module.starts_with("visual.") && module.find("patch_embed") == std::string_view::npos);
+  switch (options_.format) {
+    case RandomFormat::bf16:
+      return Coding::bf16;
+    case RandomFormat::fp8:
+      return language ? Coding::e4m3_block : Coding::bf16;
+    case RandomFormat::int8:
+      return linear ? Coding::i8 : Coding::bf16;
+    case RandomFormat::int4:
+    case RandomFormat::fp4: {
+      const Coding narrow = options_.format == RandomFormat::int4 ? Coding::i4 : Coding::e2m1;
+      if (mlp && k % kCodings[size_t(narrow)].group == 0) return narrow;
+      return linear || table ? Coding::e4m3_channel : Coding::bf16;
+    }
+  }
+  return Coding::bf16;
+}
+
+void RandomBinder::add_scales(WeightPart& part, std::string_view name, int64_t k, Coding coding) {
+  const CodingRow& row = kCodings[size_t(coding)];
+  const RandomValues scales(options_.seed, std::string(name) + "_scale_inv");
+  const int64_t count = row.group                       ? part.rows * (k / row.group)
+                        : coding == Coding::e4m3_block ? blocks(part.rows) * blocks(k)
+                                                       : part.rows;
+  auto value = [&](int64_t i) { return kDeviation / row.deviation * (0.9f + 0.2f * scales.uniform(i)); };
+  if (row.group) {
+    auto halves = reinterpret_cast<uint16_t*>(store_->allocate(size_t(count) * 2));
+    for (int64_t i = 0; i < count; ++i) halves[i] = f32_to_bf16(value(i));
+    part.scale_kind = ScaleKind::group, part.scale_bf16 = halves;
+    part.block_rows = 1, part.block_cols = row.group;
+    return;
+  }
+  float* floats = reinterpret_cast<float*>(store_->allocate(size_t(count) * sizeof(float)));
+  for (int64_t i = 0; i < count; ++i) floats[i] = coding == Coding::e4m3_block ? random_scale(scales, i) : value(i);
+  part.scale_kind = coding == Coding::e4m3_block ? ScaleKind::block : ScaleKind::channel;
+  part.scale = floats;
+}
+
+WeightPart RandomBinder::random_part(std::string_view name, int64_t rows, int64_t k, Coding coding) {
   const RandomValues values(options_.seed, name);
+  WeightPart part{.dtype = kCodings[size_t(coding)].dtype, .rows = rows};
   const int64_t n = rows * k;
-  WeightPart part{.dtype = fp8 ? DType::e4m3 : DType::bf16, .rows = rows};
-  reserve(uint64_t(n) * dtype_bytes(part.dtype));
-  std::byte* data = store_->allocate(size_t(n) * dtype_bytes(part.dtype));
+  const uint64_t bytes = uint64_t(rows) * uint64_t(part.row_bytes(k));
+  reserve(bytes);
+  std::byte* data = store_->allocate(bytes);
   part.data = data;
   pool_.parallel_for((n + kPiece - 1) / kPiece, 1, [&](int, int64_t first, int64_t last) {
     for (int64_t at = first * kPiece; at < std::min(last * kPiece, n); at += kPiece) {
       const int64_t count = std::min(kPiece, n - at);
-      if (fp8)
-        values.e4m3(reinterpret_cast<uint8_t*>(data) + at, at, count);
-      else
+      if (part.dtype == DType::bf16)
         values.bf16(reinterpret_cast<uint16_t*>(data) + at, at, count, 0, kDeviation);
+      else if (part.dtype == DType::e4m3)
+        values.e4m3(reinterpret_cast<uint8_t*>(data) + at, at, count);
+      else if (part.dtype == DType::i8)
+        values.bytes(reinterpret_cast<uint8_t*>(data) + at, at, count);
+      else
+        values.bytes(reinterpret_cast<uint8_t*>(data) + at / 2, at / 2, count / 2);
     }
   });
-  if (!fp8) return part;
-  const int64_t count = blocks(rows) * blocks(k);
-  float* scale = reinterpret_cast<float*>(store_->allocate(size_t(count) * sizeof(float)));
-  const RandomValues scales(options_.seed, std::string(name) + "_scale_inv");
-  for (int64_t i = 0; i < count; ++i) scale[i] = random_scale(scales, i);
-  part.scale_kind = ScaleKind::block;
-  part.scale = scale;
+  if (coding != Coding::bf16) add_scales(part, name, k, coding);
   return part;
 }
 
 void RandomBinder::table(Weight& out, std::string_view name, int64_t rows, int64_t cols) {
   const std::string module(name.substr(0, name.size() - (name.ends_with(".weight") ? 7 : 0)));
   out = {.name = module, .n = rows, .k = cols};
-  out.parts.push_back(random_part(module + ".weight", rows, cols, false));
+  out.parts.push_back(random_part(module + ".weight", rows, cols, coding_of(module, cols)));
 }
 
 void RandomBinder::linear(Linear& out, std::initializer_list<LinearPart> parts, int64_t k, bool bias) {
   out.weight = {.name = parts.begin()->name, .k = k};
   for (const LinearPart& p : parts) {
-    const bool fp8 = options_.format == RandomFormat::fp8 && is_language_linear(p.name);
-    out.weight.parts.push_back(random_part(p.name + ".weight", p.rows, k, fp8));
+    out.weight.parts.push_back(random_part(p.name + ".weight", p.rows, k, coding_of(p.name, k)));
     out.weight.n += p.rows;
   }
   if (bias) vector(out.bias, parts.begin()->name + ".bias", out.weight.n);
@@ -188,11 +251,10 @@ void RandomBinder::linear(Linear& out, std::initializer_list<LinearPart> parts, 
 
 void RandomBinder::experts(Moe& out, std::string_view prefix, int64_t experts, int64_t hidden,
                            int64_t intermediate) {
-  const bool fp8 = options_.format == RandomFormat::fp8;
   auto make = [&](std::vector<Linear>& list, const char* name, int64_t e, int64_t rows, int64_t k) {
     const std::string full = fmt::format("{}.experts.{}.{}", prefix, e, name);
     list[size_t(e)].weight = {.name = full, .n = rows, .k = k};
-    list[size_t(e)].weight.parts.push_back(random_part(full, rows, k, fp8));
+    list[size_t(e)].weight.parts.push_back(random_part(full, rows, k, coding_of(full, k)));
   };
   out.gate_up.assign(size_t(experts), {});
   out.down.assign(size_t(experts), {});

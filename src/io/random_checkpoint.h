@@ -5,6 +5,7 @@
 #pragma once
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -17,8 +18,12 @@ namespace vl8 {
 
 enum class RandomFormat : uint8_t {
   bf16,
-  fp8
-};  // fp8: the language linears and experts in E4M3, 128x128 blocks
+  fp8,   // the language linears and experts in E4M3, 128x128 blocks
+  int8,  // linears of both towers, a scale for each row; in memory only, as the next two
+  int4,  // the feed-forward in groups of 128; other linears, token table and head in E4M3, a scale for each row
+  fp4,   // the same with E2M1 in groups of 64
+};
+std::optional<RandomFormat> random_format(std::string_view name);  // "bf16", "fp8", ...
 
 struct RandomOptions {
   RandomFormat format = RandomFormat::fp8;
@@ -46,7 +51,10 @@ class RandomBinder {
   void head(Linear& out, std::string_view name, const Weight& embeddings, int64_t rows, int64_t k, bool tied);
 
  private:
-  WeightPart random_part(std::string_view name, int64_t rows, int64_t k, bool fp8);
+  enum class Coding : uint8_t { bf16, e4m3_block, e4m3_channel, i8, i4, e2m1 };
+  Coding coding_of(std::string_view module, int64_t k) const;
+  WeightPart random_part(std::string_view name, int64_t rows, int64_t k, Coding coding);
+  void add_scales(WeightPart& part, std::string_view name, int64_t k, Coding coding);
   void reserve(uint64_t bytes);
   std::shared_ptr<WeightStore> store_;
   ThreadPool& pool_;

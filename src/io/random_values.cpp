@@ -70,6 +70,14 @@ void RandomValues::bf16(uint16_t* out, int64_t begin, int64_t count, float mean,
   }
 }
 
+void RandomValues::bytes(uint8_t* out, int64_t begin, int64_t count) const {
+  check(begin % 8 == 0, "random bytes begin at {}", begin);
+  for (int64_t i = 0; i < count; i += 8) {
+    uint64_t r = bits((begin + i) / 8);
+    for (int64_t j = 0; j < 8 && i + j < count; ++j, r >>= 8) out[i + j] = uint8_t(r);
+  }
+}
+
 float RandomValues::normal(int64_t i) const {
   return tables().normal[bits(i) % kNormals];
 }

@@ -15,6 +15,7 @@ class RandomValues {
   // Elements [begin, begin + count) of normal values. `begin` is a multiple of 8.
   void e4m3(uint8_t* out, int64_t begin, int64_t count) const;  // deviation kE4m3Deviation
   void bf16(uint16_t* out, int64_t begin, int64_t count, float mean, float deviation) const;
+  void bytes(uint8_t* out, int64_t begin, int64_t count) const;  // every byte alike; begin a multiple of 8
   float normal(int64_t i) const;   // deviation 1
   float uniform(int64_t i) const;  // 0..1
 

@@ -79,11 +79,12 @@ uint64_t spec_bytes(const TensorSpec& spec);  // of the data; Error(internal) wh
 // Writes a file piece by piece, from any number of threads, in any order. Tensors are laid out like the
 // reference writer does (larger types first, then by name), so each is aligned to its type. The file appears
 // under its name only in commit(); before that it lies beside it as NAME.<pid>.partial, which the destructor
-// removes.
+// removes, or, resumable, as NAME.partial, which stays: what an earlier writer of the same specs wrote is still
+// in it, and skip() counts it.
 class SafetensorsWriter {
  public:
   SafetensorsWriter(std::filesystem::path path, std::vector<TensorSpec> specs,
-                    std::map<std::string, std::string> metadata = {{"format", "pt"}});
+                    std::map<std::string, std::string> metadata = {{"format", "pt"}}, bool resumable = false);
   ~SafetensorsWriter();
   SafetensorsWriter(const SafetensorsWriter&) = delete;
   SafetensorsWriter& operator=(const SafetensorsWriter&) = delete;
@@ -91,6 +92,9 @@ class SafetensorsWriter {
   // Bytes [offset, offset + data.size()) of the tensor specs[index]; each byte once. Throws Error(resource)
   // on a full disk.
   void write(size_t index, size_t offset, std::span<const std::byte> data);
+  void skip(size_t index, size_t offset, size_t count);  // written before an interruption
+  void read(size_t index, size_t offset, std::span<std::byte> data) const;  // what was written
+  void flush() const;  // to the disk, and out of the page cache: later reads come from the disk
   // Checks that every byte was written, flushes to disk and renames. Throws Error(resource).
   void commit();
   uint64_t file_bytes() const { return file_bytes_; }
@@ -101,7 +105,9 @@ class SafetensorsWriter {
   std::vector<uint64_t> begin_, size_;  // of each spec, in the file
   uint64_t file_bytes_ = 0;
   std::atomic<uint64_t> left_bytes_{0};
+  bool resumable_ = false;
   int fd_ = -1;
+  void check_range(size_t index, size_t offset, size_t count) const;
 };
 
 uint64_t safetensors_bytes(const std::vector<TensorSpec>& specs,

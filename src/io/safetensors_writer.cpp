@@ -81,21 +81,22 @@ uint64_t spec_bytes(const TensorSpec& spec) {
 }
 
 SafetensorsWriter::SafetensorsWriter(std::filesystem::path path, std::vector<TensorSpec> specs,
-                                     std::map<std::string, std::string> metadata)
-    : path_(std::move(path)), aside_(path_), specs_(std::move(specs)) {
+                                     std::map<std::string, std::string> metadata, bool resumable)
+    : path_(std::move(path)), aside_(path_), specs_(std::move(specs)), resumable_(resumable) {
   Layout layout = lay_out(specs_, metadata);
   begin_ = std::move(layout.begin);
   size_ = std::move(layout.size);
   file_bytes_ = layout.file_bytes;
   left_bytes_ = file_bytes_ - layout.head.size();
-  aside_ += fmt::format(".{}.partial", getpid());
-  fd_ = open(aside_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  aside_ += resumable ? ".partial" : fmt::format(".{}.partial", getpid());
+  if (resumable && access(aside_.c_str(), F_OK) != 0) rename(path_.c_str(), aside_.c_str());  // killed in commit()
+  fd_ = open(aside_.c_str(), O_RDWR | O_CREAT | (resumable ? 0 : O_TRUNC) | O_CLOEXEC, 0644);
   if (fd_ < 0) fail(ErrorKind::resource, "cannot write {}: {}", path_.string(), std::strerror(errno));
   try {
     write_all(fd_, layout.head.data(), layout.head.size(), 0, path_);
   } catch (...) {
     close(fd_);
-    unlink(aside_.c_str());
+    if (!resumable_) unlink(aside_.c_str());
     throw;
   }
 }
@@ -103,13 +104,38 @@ SafetensorsWriter::SafetensorsWriter(std::filesystem::path path, std::vector<Ten
 SafetensorsWriter::~SafetensorsWriter() {
   if (fd_ < 0) return;
   close(fd_);
-  unlink(aside_.c_str());
+  if (!resumable_) unlink(aside_.c_str());
+}
+
+void SafetensorsWriter::check_range(size_t index, size_t offset, size_t count) const {
+  check(fd_ >= 0 && index < specs_.size(), "tensor {} of {}", index, specs_.size());
+  check(count <= size_[index] && offset <= size_[index] - count, "[{}, +{}) of tensor {} of {} bytes", offset, count,
+        specs_[index].name, size_[index]);
+}
+
+void SafetensorsWriter::skip(size_t index, size_t offset, size_t count) {
+  check_range(index, offset, count);
+  left_bytes_ -= count;
+}
+
+void SafetensorsWriter::read(size_t index, size_t offset, std::span<std::byte> data) const {
+  check_range(index, offset, data.size());
+  uint64_t at = begin_[index] + offset;
+  while (!data.empty()) {
+    ssize_t n = pread(fd_, data.data(), data.size(), off_t(at));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) fail(ErrorKind::resource, "cannot read back {}: {}", path_.string(), n ? std::strerror(errno) : "it is too short");
+    data = data.subspan(size_t(n)), at += uint64_t(n);
+  }
+}
+
+void SafetensorsWriter::flush() const {
+  if (fdatasync(fd_) != 0 && errno != EINVAL) fail(ErrorKind::resource, "cannot write {}: {}", path_.string(), std::strerror(errno));
+  posix_fadvise(fd_, 0, 0, POSIX_FADV_DONTNEED);
 }
 
 void SafetensorsWriter::write(size_t index, size_t offset, std::span<const std::byte> data) {
-  check(fd_ >= 0 && index < specs_.size(), "write to tensor {} of {}", index, specs_.size());
-  check(data.size() <= size_[index] && offset <= size_[index] - data.size(),
-        "write [{}, +{}) of tensor {} of {} bytes", offset, data.size(), specs_[index].name, size_[index]);
+  check_range(index, offset, data.size());
   write_all(fd_, data.data(), data.size(), begin_[index] + offset, path_);
   left_bytes_ -= data.size();
 }
@@ -123,7 +149,7 @@ void SafetensorsWriter::commit() {
   fd_ = -1;
   if (ok && rename(aside_.c_str(), path_.c_str()) != 0) ok = false, error = errno;
   if (ok) return;
-  unlink(aside_.c_str());
+  if (!resumable_) unlink(aside_.c_str());
   fail(ErrorKind::resource, "cannot write {}: {}", path_.string(), std::strerror(error));
 }
 

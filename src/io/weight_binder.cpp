@@ -21,13 +21,14 @@ std::string module_of(const std::string& tensor) {
 }
 
 bool is_weight_type(DType t) {
-  return t == DType::f32 || t == DType::f16 || t == DType::bf16 || t == DType::e4m3 || t == DType::e5m2;
+  return t == DType::f32 || t == DType::f16 || t == DType::bf16 || t == DType::e4m3 || t == DType::e5m2 ||
+         t == DType::i8;
 }
 bool is_scale_type(DType t) {
   return t == DType::f32 || t == DType::f16 || t == DType::bf16 || t == DType::e8m0;
 }
-bool is_fp8(DType t) {
-  return t == DType::e4m3 || t == DType::e5m2;
+bool needs_scale(DType t) {
+  return t == DType::e4m3 || t == DType::e5m2 || t == DType::i8;
 }
 
 // [rows, k], or [rows, a, b, ..] with a * b * .. = k (the patch embedding is a convolution in the files).
@@ -124,7 +125,7 @@ void WeightBinder::convert(const StoredTensor& tensor, float* out, int64_t turn_
 void WeightBinder::vector(Tensor& out, std::string_view name, int64_t n) {
   const StoredTensor* tensor = take(std::string(name), {n});
   if (!tensor) return;
-  if (tensor->shape != Shape{n} || !is_weight_type(tensor->dtype) || is_fp8(tensor->dtype)) {
+  if (tensor->shape != Shape{n} || !is_weight_type(tensor->dtype) || needs_scale(tensor->dtype)) {
     faults_.push_back(fmt::format("{} is {} {} (expected [{}], F32, F16 or BF16)", name,
                                   dtype_name(tensor->dtype), tensor->shape.str(), n));
     return;
@@ -136,7 +137,7 @@ void WeightBinder::vector(Tensor& out, std::string_view name, int64_t n) {
 void WeightBinder::table_f32(Tensor& out, std::string_view name, int64_t rows, int64_t cols) {
   const StoredTensor* tensor = take(with_weight(name), {rows, cols});
   if (!tensor) return;
-  if (tensor->shape != Shape{rows, cols} || !is_weight_type(tensor->dtype) || is_fp8(tensor->dtype)) {
+  if (tensor->shape != Shape{rows, cols} || !is_weight_type(tensor->dtype) || needs_scale(tensor->dtype)) {
     faults_.push_back(fmt::format("{} is {} {} (expected [{}, {}], F32, F16 or BF16)", tensor->name,
                                   dtype_name(tensor->dtype), tensor->shape.str(), rows, cols));
     return;
@@ -148,9 +149,8 @@ void WeightBinder::table_f32(Tensor& out, std::string_view name, int64_t rows, i
 void WeightBinder::table(Weight& out, std::string_view name, int64_t rows, int64_t cols) {
   std::string module = module_of(with_weight(name));
   out = {.name = module, .n = rows, .k = cols};
-  if (!bind_part(out, module, rows, cols, false)) return;
-  const StoredTensor& t = store_->checkpoint().at(module + ".weight");
-  by_rows_.push_back({t.file, t.offset, t.bytes});
+  if (const StoredTensor* t = bind_part(out, module, rows, cols, false))
+    by_rows_.push_back({t->file, t->offset, t->bytes});
 }
 
 void WeightBinder::linear(Linear& out, std::initializer_list<LinearPart> parts, int64_t k, bool bias) {
@@ -166,7 +166,7 @@ void WeightBinder::linear(Linear& out, std::initializer_list<LinearPart> parts, 
   int64_t row = 0;
   for (const LinearPart& p : parts) {
     if (const StoredTensor* tensor = take(p.name + ".bias", {p.rows})) {
-      if (tensor->shape == Shape{p.rows} && is_weight_type(tensor->dtype) && !is_fp8(tensor->dtype))
+      if (tensor->shape == Shape{p.rows} && is_weight_type(tensor->dtype) && !needs_scale(tensor->dtype))
         convert(*tensor, out.bias.f32() + row);
       else
         faults_.push_back(fmt::format("{} is {} {} (expected [{}], F32, F16 or BF16)", tensor->name,
@@ -193,29 +193,87 @@ void WeightBinder::head(Linear& out, std::string_view name, const Weight& embedd
   }
 }
 
-bool WeightBinder::bind_part(Weight& out, const std::string& module, int64_t rows, int64_t k,
-                             bool read_ahead) {
+const StoredTensor* WeightBinder::bind_part(Weight& out, const std::string& module, int64_t rows, int64_t k,
+                                            bool read_ahead) {
+  if (store_->checkpoint().find(module + ".weight_packed")) return bind_packed(out, module, rows, k, read_ahead);
   const StoredTensor* tensor = take(module + ".weight", {rows, k});
-  if (!tensor) return false;
+  if (!tensor) return nullptr;
   if (!is_matrix(tensor->shape, rows, k)) {
     faults_.push_back(
         fmt::format("{} is {} (expected [{}, {}])", tensor->name, tensor->shape.str(), rows, k));
-    return false;
+    return nullptr;
   }
   if (!is_weight_type(tensor->dtype)) {
-    faults_.push_back(fmt::format("{} is {} (expected F32, F16, BF16, F8_E4M3 or F8_E5M2)", tensor->name,
+    faults_.push_back(fmt::format("{} is {} (expected F32, F16, BF16, F8_E4M3, F8_E5M2 or I8)", tensor->name,
                                   dtype_name(tensor->dtype)));
-    return false;
+    return nullptr;
   }
   WeightPart part{.dtype = tensor->dtype, .rows = rows};
-  if (is_fp8(tensor->dtype)) {
-    if (!bind_scale(part, *tensor, module, k)) return false;
-    bind_input_scale(out, module);
-    ++report_.fp8_modules;
+  if (needs_scale(tensor->dtype)) {
+    if (!bind_scale(part, *tensor, module, k)) return nullptr;
+    if (tensor->dtype != DType::i8) bind_input_scale(out, module);
+    ++report_.quantised_modules;
   }
-  note_quantisation(module, is_fp8(tensor->dtype));
+  note_quantisation(module, needs_scale(tensor->dtype));
   part.data = map(*tensor, read_ahead);
   out.parts.push_back(part);
+  return tensor;
+}
+
+// Four bits: the type of the packed tensor says which numbers they are.
+const StoredTensor* WeightBinder::bind_packed(Weight& out, const std::string& module, int64_t rows, int64_t k,
+                                              bool read_ahead) {
+  const bool integers = store_->checkpoint().at(module + ".weight_packed").dtype == DType::i32;
+  const Shape expected{rows, integers ? k / 8 : k / 2};
+  const StoredTensor* packed = take(module + ".weight_packed", expected);
+  if (store_->checkpoint().find(module + ".weight"))
+    faults_.push_back(fmt::format("{0}.weight and {0}.weight_packed are both there; one must go", module));
+  if (const StoredTensor* shape = store_->checkpoint().find(module + ".weight_shape")) used_.insert(shape);
+  if (packed->shape != expected || k % 8 != 0 || (!integers && packed->dtype != DType::u8)) {
+    faults_.push_back(fmt::format("{} is {} {} (expected I32 [{}, {}] or U8 [{}, {}])", packed->name,
+                                  dtype_name(packed->dtype), packed->shape.str(), rows, k / 8, rows, k / 2));
+    return nullptr;
+  }
+  WeightPart part{.dtype = integers ? DType::i4 : DType::e2m1, .rows = rows, .scale_kind = ScaleKind::group};
+  if (!bind_group_scale(part, *packed, module, k)) return nullptr;
+  ++report_.quantised_modules;
+  note_quantisation(module, true);
+  part.data = map(*packed, read_ahead);
+  out.parts.push_back(part);
+  return packed;
+}
+
+// BF16 scales stay as they are; others become F32, divided by the global scale where there is one.
+bool WeightBinder::bind_group_scale(WeightPart& part, const StoredTensor& packed, const std::string& module,
+                                    int64_t k) {
+  const StoredTensor* scale = take(module + ".weight_scale", {part.rows, k / 128});
+  const StoredTensor* global = store_->checkpoint().find(module + ".weight_global_scale");
+  if (global) used_.insert(global);
+  if (!scale) return false;
+  const Shape& s = scale->shape;
+  const bool fits = s.rank == 2 && s[0] == part.rows && s[1] > 0 && k % s[1] == 0 && k / s[1] % 16 == 0;
+  const bool number = is_scale_type(scale->dtype) || scale->dtype == DType::e4m3;
+  if (!fits || !number || (global && (global->shape.elements() != 1 || global->dtype != DType::f32))) {
+    faults_.push_back(fmt::format("{} is {} {} (expected a float type and [{}, {} / group], groups a multiple of 16 that "
+                                  "divides {}; weight_global_scale, where there is one, F32 [1])",
+                                  scale->name, dtype_name(scale->dtype), s.str(), part.rows, k, k));
+    return false;
+  }
+  part.block_rows = 1, part.block_cols = k / s[1];
+  if (scale->dtype == DType::bf16 && !global) {
+    part.scale_bf16 = reinterpret_cast<const uint16_t*>(map(*scale, true));
+    return true;
+  }
+  float* values = floats(s.elements());
+  convert(*scale, values);
+  part.scale = values;
+  if (!global) return true;
+  float* divisor = floats(1);
+  convert(*global, divisor);
+  conversions_.push_back([this, values, divisor, n = s.elements(), name = packed.stored] {
+    if (!(*divisor > 0)) fail_input("{}: the global scale of {} is {}", store_->checkpoint().folder().string(), name, *divisor);
+    for (int64_t i = 0; i < n; ++i) values[i] /= *divisor;
+  });
   return true;
 }
 
@@ -248,7 +306,7 @@ bool WeightBinder::bind_scale(WeightPart& part, const StoredTensor& weight, cons
 void WeightBinder::bind_input_scale(Weight& out, const std::string& module) {
   const StoredTensor* scale = take_one_of(module, {".input_scale", ".activation_scale"});
   if (!scale) {
-    if (quant_.static_activations)
+    if (quant_.static_activations && !quant_.dynamic_activations)
       note("are static in config.json but have no input_scale; their activations are scaled dynamically",
            module);
     return;
@@ -270,14 +328,14 @@ void WeightBinder::note(const std::string& kind, std::string_view module) {
   ++it->second.first;
 }
 
-void WeightBinder::note_quantisation(std::string_view module, bool fp8) {
-  if (fp8 && quant_.method == QuantMethod::none)
-    return note("are FP8 though config.json has no quantization_config; the tensors are believed", module);
-  if (quant_.method == QuantMethod::none || (!fp8 && !is_language_linear(module))) return;
+void WeightBinder::note_quantisation(std::string_view module, bool quantised) {
+  if (quantised && quant_.method == QuantMethod::none)
+    return note("are quantised though config.json has no quantization_config; the tensors are believed", module);
+  if (quant_.method == QuantMethod::none || (!quantised && !is_language_linear(module))) return;
   const bool skipped = skip_.contains(module);
-  if (fp8 && skipped)
-    note("are FP8 though config.json lists them as not quantised; the tensors are believed", module);
-  if (!fp8 && !skipped) note("are not FP8 though config.json says so; the tensors are believed", module);
+  if (quantised && skipped)
+    note("are quantised though config.json lists them as not quantised; the tensors are believed", module);
+  if (!quantised && !skipped) note("are not quantised though config.json says so; the tensors are believed", module);
 }
 
 // What no visit took. Scales of a quantised KV cache and stored rotary frequencies are known and not used.

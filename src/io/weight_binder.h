@@ -5,7 +5,9 @@
 //
 // Formats (spec 2.3 to 2.6): F32, F16, BF16; E4M3 and E5M2 with multipliers per block, per channel or per
 // tensor, in F32, BF16, F16 or E8M0, named weight_scale_inv, weight_scale, or (fused experts) _scale_inv,
-// _scale. What a tensor is comes from its type and its companions, not from the config; a config that says
+// _scale; I8 per channel or tensor. Four bits in groups as compressed-tensors packs them: weight_packed [n, k/8]
+// I32 (value + 8) or [n, k/2] U8 (E2M1), the first element in the lowest bits, weight_scale [n, k/group], and for
+// E2M1 with E4M3 scales weight_global_scale, which divides. What a tensor is comes from its type and its companions, not from the config; a config that says
 // otherwise is a warning.
 #pragma once
 #include <functional>
@@ -44,7 +46,7 @@ struct LoadReport {
   uint64_t converted_bytes = 0;  // of the buffers made: experts turned, norms, biases and scales as F32
   uint64_t ignored_bytes = 0;    // stored but not needed (a head beside tied embeddings)
   int64_t tensors = 0;           // of the checkpoint that are in use
-  int64_t fp8_modules = 0;
+  int64_t quantised_modules = 0;
   double seconds = 0;  // spent in finish()
   std::vector<std::string> warnings;
 };
@@ -89,7 +91,10 @@ class WeightBinder {
   const std::byte* map(const StoredTensor& tensor, bool read_ahead);
   void convert(const StoredTensor& tensor, float* out, int64_t turn_rows = 0, int64_t turn_cols = 0);
   float* floats(int64_t count);
-  bool bind_part(Weight& out, const std::string& module, int64_t rows, int64_t k, bool read_ahead);
+  // The stored tensor of the weight, or null after a fault.
+  const StoredTensor* bind_part(Weight& out, const std::string& module, int64_t rows, int64_t k, bool read_ahead);
+  const StoredTensor* bind_packed(Weight& out, const std::string& module, int64_t rows, int64_t k, bool read_ahead);
+  bool bind_group_scale(WeightPart& part, const StoredTensor& packed, const std::string& module, int64_t k);
   bool bind_scale(WeightPart& part, const StoredTensor& weight, const std::string& module, int64_t k);
   void bind_input_scale(Weight& out, const std::string& module);
   std::optional<Fused> find_fused(const std::string& name, int64_t experts, int64_t rows, int64_t k);
@@ -98,7 +103,7 @@ class WeightBinder {
   void bind_expert_parts(Moe& out, const std::string& prefix, int64_t experts, int64_t hidden,
                          int64_t intermediate);
   void note(const std::string& kind, std::string_view module);
-  void note_quantisation(std::string_view module, bool is_fp8);
+  void note_quantisation(std::string_view module, bool quantised);
   void find_left_over();
   void start_reading(const LoadOptions& options);
   int64_t turned_bytes() const;

@@ -50,7 +50,8 @@ void WeightBinder::experts(Moe& out, std::string_view prefix, int64_t experts, i
                            int64_t expert_intermediate) {
   const std::string base = std::string(prefix) + ".experts.";
   const Checkpoint& files = store_->checkpoint();
-  if (files.find(base + "0.gate_proj.weight") && !files.find(base + "gate_up_proj"))
+  const bool apart = files.find(base + "0.gate_proj.weight") || files.find(base + "0.gate_proj.weight_packed");
+  if (apart && !files.find(base + "gate_up_proj"))
     return bind_expert_parts(out, base, experts, hidden, expert_intermediate);
   auto gate_up = find_fused(base + "gate_up_proj", experts, 2 * expert_intermediate, hidden);
   auto down = find_fused(base + "down_proj", experts, hidden, expert_intermediate);
@@ -90,7 +91,7 @@ void WeightBinder::bind_fused(std::vector<Linear>& out, const Fused& f, bool tur
   }
   if (!f.scale) return;
   bind_fused_scale(out, f, turned);
-  report_.fp8_modules += f.experts;
+  report_.quantised_modules += f.experts;
 }
 
 // Scales are turned like the weight: the blocks are cut from the stored matrix, so both transposes agree

@@ -28,6 +28,7 @@ double draw_text(Image& image, double x, double y, double cap_height, std::strin
 double text_width(double cap_height, std::string_view text);
 
 std::string encode_png(const Image& image);
+std::string encode_jpeg(const Image& image, int quality);  // 1..100
 void write_png(const std::filesystem::path& path, const Image& image);  // written aside, then renamed
 
 }  // namespace vl8

@@ -13,5 +13,7 @@ constexpr const char* kMissing =
 
 std::unique_ptr<VideoDecoder> open_ffmpeg(const OpenVideo& o) { fail(ErrorKind::unsupported, "{}: {}", o.name, kMissing); }
 
+std::unique_ptr<Task> make_stream_task() { fail(ErrorKind::unsupported, "{}", kMissing); }
+
 }  // namespace worker
 }  // namespace vl8

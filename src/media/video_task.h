@@ -8,6 +8,7 @@
 namespace vl8::worker {
 
 std::unique_ptr<Task> make_video_task();
+std::unique_ptr<Task> make_stream_task();  // media/stream.h
 
 // One open clip. Frames may be asked for in any order; ascending is fast.
 class VideoDecoder {

@@ -75,6 +75,7 @@ struct Row {
 constexpr Row kTasks[] = {
     {"image", [] { return std::unique_ptr<Task>(new ImageTask); }},
     {"video", [] { return worker::make_video_task(); }},
+    {"stream", [] { return worker::make_stream_task(); }},
     {"fault", [] { return std::unique_ptr<Task>(new FaultTask); }},
 };
 

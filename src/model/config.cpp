@@ -262,30 +262,34 @@ void read_fp8(const Section& in, QuantConfig& quant) {
   if (in.has("weight_block_size")) read_block_size(in, "weight_block_size", quant);
 }
 
-// Every group must be FP8 (spec 2.5); which modules a group targets is read from the tensors themselves.
+// Groups of eight-bit or four-bit weights (spec 2.5); which modules a group targets is read from the tensors themselves.
 void read_compressed_tensors(const Section& in, QuantConfig& quant) {
   quant.method = QuantMethod::compressed_tensors;
   std::string format = in.text("format", "float-quantized");
-  if (format != "float-quantized" && format != "naive-quantized")
-    fail(ErrorKind::unsupported,
-         "{}: {} is \"{}\"; vl8 reads compressed-tensors in float-quantized and naive-quantized (FP8)",
-         in.origin(), in.full("format"), format);
+  constexpr std::string_view kFormats[] = {"float-quantized", "naive-quantized",      "int-quantized",
+                                           "pack-quantized",  "nvfp4-pack-quantized", "mixed-precision"};
+  if (std::find(std::begin(kFormats), std::end(kFormats), format) == std::end(kFormats))
+    fail(ErrorKind::unsupported, "{}: {} is \"{}\"; vl8 reads compressed-tensors in {}", in.origin(), in.full("format"),
+         format, fmt::join(kFormats, ", "));
   Section groups = in.section("config_groups");
   for (const auto& [name, value] : groups.object().items()) {
     Section weights = groups.section(name.c_str()).section("weights");
-    if (weights.integer("num_bits", 1, 64) != 8 || weights.text("type") != "float")
-      fail(ErrorKind::unsupported, "{}: {} is not 8-bit float; vl8 supports FP8 weights", in.origin(),
-           weights.full("num_bits"));
+    const int64_t bits = weights.integer("num_bits", 1, 64);
+    const std::string type = weights.text("type");
+    if ((bits != 8 && bits != 4) || (type != "float" && type != "int"))
+      fail(ErrorKind::unsupported, "{}: {} are {} bits of {}; vl8 supports float and int of 8 and 4 bits", in.origin(),
+           weights.full("num_bits"), bits, type);
     weights.only("symmetric", true);
     std::string strategy = weights.text("strategy");
     if (strategy == "block")
       read_block_size(weights, "block_structure", quant);
-    else if (strategy != "tensor" && strategy != "channel")
-      fail(ErrorKind::unsupported, "{}: {} is \"{}\"; vl8 supports tensor, channel and block", in.origin(),
+    else if (strategy != "tensor" && strategy != "channel" && strategy != "group" && strategy != "tensor_group")
+      fail(ErrorKind::unsupported, "{}: {} is \"{}\"; vl8 supports tensor, channel, block and group", in.origin(),
            weights.full("strategy"), strategy);
     Section group = groups.section(name.c_str());
-    if (group.has("input_activations"))
-      quant.static_activations |= !group.section("input_activations").boolean("dynamic", false);
+    const bool is_static =
+        group.has("input_activations") && !group.section("input_activations").boolean("dynamic", false);
+    (is_static ? quant.static_activations : quant.dynamic_activations) = true;
   }
 }
 

@@ -51,7 +51,8 @@ struct QuantConfig {
   QuantMethod method = QuantMethod::none;
   DType format = DType::e4m3;              // e4m3 or e5m2
   int64_t block_rows = 0, block_cols = 0;  // 0: scales per tensor or per channel
-  bool static_activations = false;
+  bool static_activations = false;   // of some group of modules ...
+  bool dynamic_activations = false;  // ... and of another (compressed-tensors)
   std::vector<std::string> skipped;  // module names, or `re:` patterns (compressed-tensors)
 };
 

@@ -18,11 +18,21 @@ struct Positions {
 // A run of placeholder tokens: `begin` is its first index in the prompt, `h` x `w` its merged grid.
 struct VisualRun {
   int64_t begin = 0, h = 0, w = 0;
-  int64_t tokens() const { return h * w; }
+  std::vector<int32_t> kept;  // which of the h x w are there, row by row, ascending; empty: all
+  int64_t tokens() const { return kept.empty() ? h * w : int64_t(kept.size()); }
 };
 
 // Runs are ascending and do not overlap. Throws Error(internal) otherwise.
 Positions prompt_positions(int64_t tokens, std::span<const VisualRun> runs);
+
+// A picture or clip: its grid in patches and which of its merged patches have placeholders (counted over all its frame
+// groups, ascending, at least one in each; empty: all).
+struct VisualShape {
+  Grid grid;
+  std::span<const int32_t> kept;
+};
+std::vector<VisualRun> find_kept_runs(std::span<const int32_t> ids, int32_t image_id, int32_t video_id,
+                                      std::span<const VisualShape> images, std::span<const VisualShape> videos, int64_t merge);
 
 // Finds the runs of placeholders in token ids: pictures and clips are taken in the order of their placeholders. Throws
 // Error(input) where the counts do not match the grids (grids in patches; a clip's grid is one run per t).

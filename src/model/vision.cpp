@@ -16,6 +16,24 @@ std::vector<int32_t> attention_segments(std::span<const Grid> grids) {
   return ends;
 }
 
+// The rows of the kept groups: merge² consecutive rows each.
+std::vector<int32_t> rows_of_groups(std::span<const int32_t> groups, int64_t block) {
+  std::vector<int32_t> rows;
+  for (int32_t g : groups)
+    for (int64_t i = 0; i < block; ++i) rows.push_back(int32_t(g * block + i));
+  return rows;
+}
+
+// Segments of the rows that are left; frame groups of which nothing is left vanish.
+std::vector<int32_t> segments_of(std::span<const int32_t> rows, std::span<const int32_t> whole) {
+  std::vector<int32_t> ends{0};
+  for (size_t s = 1; s < whole.size(); ++s) {
+    const int32_t end = int32_t(std::lower_bound(rows.begin(), rows.end(), whole[s]) - rows.begin());
+    if (end > ends.back()) ends.push_back(end);
+  }
+  return ends;
+}
+
 // Four patches (one 2x2 block, consecutive rows) become one token (spec 6.5).
 Tensor merge_patches(Ops& op, const Merger& m, const Tensor& x, int64_t merged, bool norm_after_merge) {
   const Shape wide{merged, x.shape.elements() / merged};
@@ -26,38 +44,66 @@ Tensor merge_patches(Ops& op, const Merger& m, const Tensor& x, int64_t merged, 
 
 }  // namespace
 
-VisionFeatures vision_forward(Ops& op, const VisionConfig& c, const VisionWeights& w, const Tensor& patches,
-                              std::span<const Grid> grids) {
-  op.begin_step();
-  const std::vector<int32_t> segments = attention_segments(grids);
-  const int64_t merged = patches.rows() / (c.merge_size * c.merge_size);
-  const Rope rope = op.vision_rope(grids, c.head_dim(), c.merge_size);
-  Tensor x = op.linear(op.upload(patches), w.patch_embed);
-  op.tap("visual.patch_embed", x);
-  x = op.add_position_embedding(x, w.position_table, grids, c.merge_size);
+VisionRun::VisionRun(Ops& op, const VisionConfig& config, const VisionWeights& weights, const Tensor& patches, std::span<const Grid> grids,
+                     const VisionGate* gate)
+    : op_(op), c_(config), w_(weights), patches_(patches), grids_(grids.begin(), grids.end()), segments_(attention_segments(grids)) {
+  if (!gate) return;
+  check(!gate->memory || (grids.size() == 1 && grids[0].t == 1), "a vision memory holds one picture, not {} grids", grids.size());
+  gated_ = true, memory_ = gate->memory;
+  rows_ = rows_of_groups(gate->groups, c_.merge_size * c_.merge_size);
+  segments_ = segments_of(rows_, segments_);
+}
 
-  VisionFeatures out;
-  for (int64_t i = 0; i < c.depth; ++i) {
-    const VisionBlock& b = w.blocks[size_t(i)];
-    op.next_layer();
-    Tensor qkv = op.linear(op.layer_norm(x, b.norm1, b.norm1_bias, kLayerNormEps), b.qkv);
-    Tensor h = op.linear_residual(x, op.vision_attention(qkv, c.heads, rope, segments), b.proj);
-    Tensor f = op.linear(op.layer_norm(h, b.norm2, b.norm2_bias, kLayerNormEps), b.fc1, Activation::gelu_tanh);
-    x = op.linear_residual(h, f, b.fc2);
-    if (op.taps()) op.tap(fmt::format("visual.blocks.{}", i), x);
+void VisionRun::run_block(int64_t i, Tensor& x, const Rope& rope) {
+  const VisionBlock& b = w_.blocks[size_t(i)];
+  op_.next_layer();
+  Tensor qkv = op_.linear(op_.layer_norm(x, b.norm1, b.norm1_bias, kLayerNormEps), b.qkv);
+  Tensor a = memory_ ? op_.vision_attention_memory(qkv, c_.heads, rope, *memory_, i, rows_) : op_.vision_attention(qkv, c_.heads, rope, segments_);
+  Tensor h = op_.linear_residual(x, a, b.proj);
+  Tensor f = op_.linear(op_.layer_norm(h, b.norm2, b.norm2_bias, kLayerNormEps), b.fc1, Activation::gelu_tanh);
+  x = op_.linear_residual(h, f, b.fc2);
+  if (op_.taps()) op_.tap(fmt::format("visual.blocks.{}", i), x);
 
-    auto tap = std::find(c.deepstack.begin(), c.deepstack.end(), i);
-    if (tap == c.deepstack.end()) continue;
-    const size_t k = size_t(tap - c.deepstack.begin());
-    Tensor feature = merge_patches(op, w.deepstack[k], x, merged, true);
-    if (op.taps()) op.tap(fmt::format("visual.deepstack_merger_list.{}", k), feature);
-    out.deepstack.resize(w.deepstack.size());
-    out.deepstack[k] = op.keep(feature);
+  auto tap = std::find(c_.deepstack.begin(), c_.deepstack.end(), i);
+  if (tap == c_.deepstack.end()) return;
+  const size_t k = size_t(tap - c_.deepstack.begin());
+  Tensor feature = merge_patches(op_, w_.deepstack[k], x, x.rows() / (c_.merge_size * c_.merge_size), true);
+  if (op_.taps()) op_.tap(fmt::format("visual.deepstack_merger_list.{}", k), feature);
+  out_.deepstack.resize(w_.deepstack.size());
+  out_.deepstack[k] = op_.keep(feature);
+}
+
+bool VisionRun::advance(int64_t blocks) {
+  op_.begin_step();
+  Rope rope = op_.vision_rope(grids_, c_.head_dim(), c_.merge_size);
+  if (gated_) rope = {op_.gather_rows(rope.cos, rows_), op_.gather_rows(rope.sin, rows_)};
+  Tensor x = x_.tensor;
+  if (next_ == 0) {
+    x = op_.patch_embed(op_.upload(patches_), w_.patch_embed, c_.channels);
+    op_.tap("visual.patch_embed", x);
+    x = op_.add_position_embedding(x, w_.position_table, grids_, c_.merge_size);
+    if (gated_) x = op_.gather_rows(x, rows_);
   }
-  Tensor main = merge_patches(op, w.merger, x, merged, false);
-  op.tap("visual.merger", main);
-  out.main = op.keep(main);
-  return out;
+  const int64_t end = std::min(c_.depth, next_ + std::max<int64_t>(1, blocks));
+  for (; next_ < end; ++next_) run_block(next_, x, rope);
+  if (next_ < c_.depth) {
+    x_ = op_.keep(x);
+    return false;
+  }
+  Tensor main = merge_patches(op_, w_.merger, x, x.rows() / (c_.merge_size * c_.merge_size), false);
+  op_.tap("visual.merger", main);
+  out_.main = op_.keep(main);
+  x_ = {};
+  return true;
+}
+
+VisionFeatures VisionRun::take() { return std::move(out_); }
+
+VisionFeatures vision_forward(Ops& op, const VisionConfig& c, const VisionWeights& w, const Tensor& patches, std::span<const Grid> grids,
+                              const VisionGate* gate) {
+  VisionRun run(op, c, w, patches, grids, gate);
+  run.advance(c.depth);
+  return run.take();
 }
 
 }  // namespace vl8

@@ -10,6 +10,7 @@ class ForwardOps : public Ops {
   Arena& arena() override { return inner_.arena(); }
   Precision precision() const override { return inner_.precision(); }
   std::string_view name() const override { return inner_.name(); }
+  bool batch_invariant() const override { return inner_.batch_invariant(); }
   void begin_step() override { inner_.begin_step(); }
   void next_layer() override { inner_.next_layer(); }
   Kept keep(const Tensor& x) override { return inner_.keep(x); }
@@ -56,8 +57,11 @@ class ForwardOps : public Ops {
     return inner_.attention(qkv, cache, layer, batch);
   }
   Tensor do_silu_mul(const Tensor& gate_up) override { return inner_.silu_mul(gate_up); }
-  Tensor do_linear_silu_mul(const Tensor& x, const Linear& gate_up) override { return inner_.linear_silu_mul(x, gate_up); }
+  Tensor do_gated_linear(const Tensor& x, const Linear& w) override { return inner_.gated_linear(x, w); }
   Tensor do_moe(const Tensor& x, const Moe& moe) override { return inner_.moe(x, moe); }
+  Tensor do_patch_embed(const Tensor& patches, const Linear& w, int64_t channels) override {
+    return inner_.patch_embed(patches, w, channels);
+  }
   Tensor do_add_position_embedding(const Tensor& x, const Tensor& table, std::span<const Grid> grids,
                                    int64_t merge) override {
     return inner_.add_position_embedding(x, table, grids, merge);
@@ -70,6 +74,10 @@ class ForwardOps : public Ops {
   }
   Tensor do_vision_attention(const Tensor& qkv, int64_t heads, const Rope& rope, std::span<const int32_t> segments) override {
     return inner_.vision_attention(qkv, heads, rope, segments);
+  }
+  Tensor do_vision_attention_memory(const Tensor& qkv, int64_t heads, const Rope& rope, KvCache& memory, int64_t layer,
+                                    std::span<const int32_t> rows) override {
+    return inner_.vision_attention_memory(qkv, heads, rope, memory, layer, rows);
   }
 
   Ops& inner_;

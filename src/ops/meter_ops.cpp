@@ -13,9 +13,10 @@ std::string_view verb_name(Verb verb) {
 double weight_bytes(const Weight& w) {
   double bytes = 0;
   for (const WeightPart& p : w.parts) {
-    bytes += double(p.rows) * double(w.k) * double(dtype_bytes(p.dtype));
+    bytes += double(p.rows) * double(p.row_bytes(w.k));
     if (p.scale_kind == ScaleKind::block)
       bytes += 4.0 * double((p.rows + p.block_rows - 1) / p.block_rows) * double((w.k + p.block_cols - 1) / p.block_cols);
+    if (p.scale_kind == ScaleKind::group) bytes += (p.scale ? 4.0 : 2.0) * double(p.rows) * double(w.k / p.block_cols);
     if (p.scale_kind == ScaleKind::channel) bytes += 4.0 * double(p.rows);
   }
   return bytes;
@@ -63,8 +64,16 @@ Tensor MeterOps::do_linear(const Tensor& x, const Linear& w, Activation act, con
   double flops = 2.0 * double(x.rows()) * double(w.weight.n) * double(w.weight.k);
   return timed(Verb::linear, flops, weight_bytes(w.weight), 0, [&] { return ForwardOps::do_linear(x, w, act, residual); });
 }
+Tensor MeterOps::do_gated_linear(const Tensor& x, const Linear& w) {
+  double flops = 2.0 * double(x.rows()) * double(w.weight.n) * double(w.weight.k);
+  return timed(Verb::linear, flops, weight_bytes(w.weight), 0, [&] { return ForwardOps::do_gated_linear(x, w); });
+}
+Tensor MeterOps::do_patch_embed(const Tensor& patches, const Linear& w, int64_t channels) {
+  double flops = 2.0 * double(patches.rows()) * double(w.weight.n) * double(w.weight.k);
+  return timed(Verb::linear, flops, weight_bytes(w.weight), 0, [&] { return ForwardOps::do_patch_embed(patches, w, channels); });
+}
 Tensor MeterOps::do_embed(const Weight& table, std::span<const int32_t> ids) {
-  double bytes = double(ids.size()) * double(table.k) * double(dtype_bytes(table.parts[0].dtype));
+  double bytes = double(ids.size()) * double(table.parts[0].row_bytes(table.k));
   return timed(Verb::embed, 0, bytes, 0, [&] { return ForwardOps::do_embed(table, ids); });
 }
 Normed MeterOps::do_rms_norm(const Tensor& x, const Tensor* delta, const Tensor& weight, float eps) {
@@ -91,10 +100,6 @@ Tensor MeterOps::do_attention(const QkvHeads& qkv, KvCache& cache, int64_t layer
 Tensor MeterOps::do_silu_mul(const Tensor& gate_up) {
   return timed(Verb::element, 0, 0, 0, [&] { return ForwardOps::do_silu_mul(gate_up); });
 }
-Tensor MeterOps::do_linear_silu_mul(const Tensor& x, const Linear& w) {
-  double flops = 2.0 * double(x.rows()) * double(w.weight.n) * double(w.weight.k);
-  return timed(Verb::linear, flops, weight_bytes(w.weight), 0, [&] { return ForwardOps::do_linear_silu_mul(x, w); });
-}
 
 // The experts that are hit are not known here without the router's answer; the least is top_k per token, at most all.
 Tensor MeterOps::do_moe(const Tensor& x, const Moe& moe) {
@@ -113,6 +118,13 @@ Tensor MeterOps::do_vision_attention(const Tensor& qkv, int64_t heads, const Rop
   for (size_t i = 1; i < segments.size(); ++i) pairs += double(segments[i] - segments[i - 1]) * double(segments[i] - segments[i - 1]);
   double flops = 4.0 * pairs * double(qkv.shape[1]) / 3;
   return timed(Verb::vision_attention, flops, 0, 0, [&] { return ForwardOps::do_vision_attention(qkv, heads, rope, segments); });
+}
+
+Tensor MeterOps::do_vision_attention_memory(const Tensor& qkv, int64_t heads, const Rope& rope, KvCache& memory, int64_t layer,
+                                            std::span<const int32_t> rows) {
+  const double flops = 4.0 * double(rows.size()) * double(memory.page_tokens) * double(qkv.shape[1]) / 3;
+  return timed(Verb::vision_attention, flops, 0, 0,
+               [&] { return ForwardOps::do_vision_attention_memory(qkv, heads, rope, memory, layer, rows); });
 }
 
 }  // namespace vl8

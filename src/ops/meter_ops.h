@@ -28,6 +28,8 @@ class MeterOps : public ForwardOps {
 
  protected:
   Tensor do_linear(const Tensor& x, const Linear& w, Activation act, const Tensor* residual) override;
+  Tensor do_patch_embed(const Tensor& patches, const Linear& w, int64_t channels) override;
+  Tensor do_gated_linear(const Tensor& x, const Linear& w) override;
   Tensor do_embed(const Weight& table, std::span<const int32_t> ids) override;
   Normed do_rms_norm(const Tensor& x, const Tensor* delta, const Tensor& weight, float eps) override;
   Tensor do_add(const Tensor& x, const Tensor& y) override;
@@ -35,11 +37,12 @@ class MeterOps : public ForwardOps {
                            const Rope& rope) override;
   Tensor do_attention(const QkvHeads& qkv, KvCache& cache, int64_t layer, const BatchView& batch) override;
   Tensor do_silu_mul(const Tensor& gate_up) override;
-  Tensor do_linear_silu_mul(const Tensor& x, const Linear& gate_up) override;
   Tensor do_moe(const Tensor& x, const Moe& moe) override;
   Tensor do_layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float eps) override;
   Tensor do_vision_attention(const Tensor& qkv, int64_t heads, const Rope& rope,
                              std::span<const int32_t> segments) override;
+  Tensor do_vision_attention_memory(const Tensor& qkv, int64_t heads, const Rope& rope, KvCache& memory, int64_t layer,
+                                    std::span<const int32_t> rows) override;
 
  private:
   template <typename F>

@@ -110,10 +110,10 @@ Tensor Ops::silu_mul(const Tensor& gate_up) {
   return do_silu_mul(gate_up);
 }
 
-Tensor Ops::linear_silu_mul(const Tensor& x, const Linear& gate_up) {
-  check_linear("linear_silu_mul", x, gate_up);
-  check(gate_up.weight.n % 2 == 0, "linear_silu_mul: {} outputs", gate_up.weight.n);
-  return do_linear_silu_mul(x, gate_up);
+Tensor Ops::gated_linear(const Tensor& x, const Linear& w) {
+  check_linear("gated_linear", x, w);
+  check(w.weight.n % 2 == 0 && w.bias.empty(), "gated_linear: {} rows{}", w.weight.n, w.bias.empty() ? "" : " and a bias");
+  return do_gated_linear(x, w);
 }
 
 std::vector<int32_t> Ops::argmax(const Tensor& logits) {
@@ -138,6 +138,12 @@ Tensor Ops::moe(const Tensor& x, const Moe& moe) {
             moe.top_k <= moe.router.weight.n,
         "moe: {} experts, router for {}, top {}", moe.gate_up.size(), moe.router.weight.n, moe.top_k);
   return do_moe(x, moe);
+}
+
+Tensor Ops::patch_embed(const Tensor& patches, const Linear& w, int64_t channels) {
+  check_linear("patch_embed", patches, w);
+  check(channels > 0 && w.weight.k % channels == 0, "patch_embed: {} columns of {} channels", w.weight.k, channels);
+  return do_patch_embed(patches, w, channels);
 }
 
 Tensor Ops::add_position_embedding(const Tensor& x, const Tensor& table, std::span<const Grid> grids, int64_t merge) {
@@ -168,6 +174,24 @@ Tensor Ops::vision_attention(const Tensor& qkv, int64_t heads, const Rope& rope,
   check(rope.cos.shape == Shape{qkv.rows(), qkv.shape[1] / (6 * heads)}, "vision_attention: rope is {}",
         rope.cos.shape.str());
   return do_vision_attention(qkv, heads, rope, segments);
+}
+
+Tensor Ops::vision_attention_memory(const Tensor& qkv, int64_t heads, const Rope& rope, KvCache& memory, int64_t layer,
+                                    std::span<const int32_t> rows) {
+  check(qkv.shape.rank == 2 && qkv.shape[1] % (3 * heads) == 0 && qkv.rows() == int64_t(rows.size()),
+        "vision_attention_memory: qkv is {} for {} rows", qkv.shape.str(), rows.size());
+  check(rope.cos.shape == Shape{qkv.rows(), qkv.shape[1] / (6 * heads)}, "vision_attention_memory: rope is {}", rope.cos.shape.str());
+  check(memory.pages == 1 && memory.kv_heads == heads && memory.head_dim * heads * 3 == qkv.shape[1] && 0 <= layer &&
+            layer < memory.layers, "vision_attention_memory: layer {} of {}, {} heads of {}", layer, memory.layers, memory.kv_heads,
+        memory.head_dim);
+  for (size_t i = 0; i < rows.size(); ++i)
+    check((i == 0 ? 0 : rows[i - 1] + 1) <= rows[i] && rows[i] < memory.page_tokens, "vision_attention_memory: row {} of {}", rows[i],
+          memory.page_tokens);
+  return do_vision_attention_memory(qkv, heads, rope, memory, layer, rows);
+}
+
+Tensor Ops::do_vision_attention_memory(const Tensor&, int64_t, const Rope&, KvCache&, int64_t, std::span<const int32_t>) {
+  fail(ErrorKind::unsupported, "the backend {} does not keep keys and values of the vision tower; set sparsity off for streams", name());
 }
 
 }  // namespace vl8

@@ -65,6 +65,9 @@ class Ops {
   virtual Kept keep(const Tensor& activation) = 0;
   virtual Precision precision() const = 0;
   virtual std::string_view name() const = 0;  // "reference", "cpu avx512_bf16", ...
+  // Whether the bits of a sequence's results depend on nothing but the sequence: not on what else is in the batch, nor
+  // on how its prompt was cut into steps. Greedy tokens are then the same as alone.
+  virtual bool batch_invariant() const { return false; }
 
   // Load time: lets the backend pack or upload a weight. Must be called once for each weight before its use.
   virtual void prepare(Weight& weight) = 0;
@@ -110,11 +113,16 @@ class Ops {
   // Writes k and v of the step into the pages of `layer`, then causal attention: [T, Hq * D]. Scale is D^-1/2.
   Tensor attention(const QkvHeads& qkv, KvCache& cache, int64_t layer, const BatchView& batch);
   Tensor silu_mul(const Tensor& gate_up);                                                // [T, 2I] -> [T, I]
-  Tensor linear_silu_mul(const Tensor& x, const Linear& gate_up);                        // silu_mul(linear(x)): [T, k] -> [T, n / 2]
+  // silu(x gateᵀ) * (x upᵀ), w holding gate's rows and then up's: [T, k] -> [T, n / 2]. One verb, so that a backend may
+  // keep the wide middle out of memory.
+  Tensor gated_linear(const Tensor& x, const Linear& w);
   Tensor moe(const Tensor& x, const Moe& moe);                                           // [T, C] -> [T, C], spec 7.7
   virtual Tensor reduce(const Tensor& partial) { return partial; }                       // sum over ranks; one rank: identity
 
   // --- vision
+  // A convolution over patches [N, channels * frames * rows * columns] that does not overlap: a linear. A verb of its own,
+  // since the order of its sums is that of a convolution where a backend follows the reference to the bit.
+  Tensor patch_embed(const Tensor& patches, const Linear& w, int64_t channels);
   // x + interpolated position table (spec 6.2, float32 form), rows in merge-block order (spec 5.4).
   Tensor add_position_embedding(const Tensor& x, const Tensor& table, std::span<const Grid> grids, int64_t merge);
   Rope vision_rope(std::span<const Grid> grids, int64_t head_dim, int64_t merge);       // spec 6.3
@@ -122,6 +130,12 @@ class Ops {
   // qkv [N, 3 Hd]: rotates q and k, full attention inside each segment of rows: [N, Hd]. Segments are the running
   // sums of rows, first 0, last N.
   Tensor vision_attention(const Tensor& qkv, int64_t heads, const Rope& rope, std::span<const int32_t> segments);
+  // The same for a part of one frame against what is remembered of the whole of it. memory: [depth layers, heads, all rows
+  // of the frame, D] in one page (make_kv_cache(depth, heads, D, rows, 1)). The keys (rotated) and values of this call take
+  // the places `rows` (ascending) in `layer`; its queries attend to all rows of the memory: [len(rows), Hd]. With all rows
+  // it equals vision_attention over one segment.
+  Tensor vision_attention_memory(const Tensor& qkv, int64_t heads, const Rope& rope, KvCache& memory, int64_t layer,
+                                 std::span<const int32_t> rows);
 
  private:
   virtual Tensor do_linear(const Tensor& x, const Linear& w, Activation act, const Tensor* residual) = 0;
@@ -135,14 +149,19 @@ class Ops {
                                    const Rope& rope) = 0;
   virtual Tensor do_attention(const QkvHeads& qkv, KvCache& cache, int64_t layer, const BatchView& batch) = 0;
   virtual Tensor do_silu_mul(const Tensor& gate_up) = 0;
-  virtual Tensor do_linear_silu_mul(const Tensor& x, const Linear& gate_up) {
-    return do_silu_mul(do_linear(x, gate_up, Activation::none, nullptr));
+  virtual Tensor do_gated_linear(const Tensor& x, const Linear& w) {
+    return do_silu_mul(do_linear(x, w, Activation::none, nullptr));
   }
   virtual Tensor do_moe(const Tensor& x, const Moe& moe) = 0;
+  virtual Tensor do_patch_embed(const Tensor& patches, const Linear& w, int64_t /*channels*/) {
+    return do_linear(patches, w, Activation::none, nullptr);
+  }
   virtual Tensor do_add_position_embedding(const Tensor& x, const Tensor& table, std::span<const Grid> grids,
                                            int64_t merge) = 0;
   virtual Rope do_vision_rope(std::span<const Grid> grids, int64_t head_dim, int64_t merge) = 0;
   virtual Tensor do_layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float eps) = 0;
+  virtual Tensor do_vision_attention_memory(const Tensor& qkv, int64_t heads, const Rope& rope, KvCache& memory,
+                                            int64_t layer, std::span<const int32_t> rows);  // Error(unsupported) where a backend has none
   virtual Tensor do_vision_attention(const Tensor& qkv, int64_t heads, const Rope& rope,
                                      std::span<const int32_t> segments) = 0;
 };

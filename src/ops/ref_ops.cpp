@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <numbers>
 
+#include "ops/fake_quant.h"
+#include "ops/rotary.h"
 #include "ops/weight_row.h"
 
 namespace vl8 {
@@ -43,23 +45,11 @@ Tensor RefOps::upload(const Tensor& host) {
 
 std::vector<float> RefOps::download(const Tensor& x) { return {x.f32(), x.f32() + x.shape.elements()}; }
 
-void fake_quantise_e4m3(float* x, int64_t rows, int64_t k, float static_scale) {
-  for (int64_t r = 0; r < rows; ++r)
-    for (int64_t g = 0; g < k; g += 128) {
-      float* p = x + r * k + g;
-      int64_t n = std::min<int64_t>(128, k - g);
-      float amax = 0;
-      for (int64_t i = 0; i < n; ++i) amax = std::max(amax, std::fabs(p[i]));
-      float s = static_scale != 0 ? static_scale : std::max(amax, 1e-10f) / 448.0f;
-      for (int64_t i = 0; i < n; ++i) p[i] = e4m3_to_f32(f32_to_e4m3(p[i] / s)) * s;
-    }
-}
-
 std::vector<float> RefOps::product_input(const Tensor& x, const Weight& w) const {
   std::vector<float> v(x.f32(), x.f32() + x.shape.elements());
   if (precision_ == Precision::bf16)
     for (float& f : v) f = bf16_to_f32(f32_to_bf16(f));
-  if (precision_ == Precision::w8a8 && w.is_fp8()) fake_quantise_e4m3(v.data(), x.rows(), w.k, w.input_scale);
+  if (precision_ == Precision::w8a8) fake_quantise_input(w, v.data(), x.rows());
   return v;
 }
 
@@ -143,7 +133,7 @@ std::vector<float> mrope_inverse_frequencies(const RopeConfig& c, float* attenti
   const int64_t half = c.head_dim / 2;
   std::vector<float> f(static_cast<size_t>(half));
   *attention_factor = 1;
-  for (int64_t i = 0; i < half; ++i) f[size_t(i)] = float(1.0 / std::pow(c.theta, double(2 * i) / double(c.head_dim)));
+  for (int64_t i = 0; i < half; ++i) f[size_t(i)] = rotary_frequency(c.theta, 2 * i, c.head_dim);
   if (c.yarn_factor <= 1) return f;
   auto turns_dim = [&](double turns) {  // the pair that makes `turns` turns over the original context
     return double(c.head_dim) * std::log(double(c.yarn_original_positions) / (turns * 2 * std::numbers::pi)) /
@@ -168,8 +158,9 @@ Rope RefOps::do_mrope(const int32_t* positions, int64_t tokens, const RopeConfig
   for (int64_t t = 0; t < tokens; ++t)
     for (int64_t i = 0; i < half; ++i) {
       float angle = freq[size_t(i)] * float(positions[mrope_axis(i, config.section) * tokens + t]);
-      r.cos.f32()[t * half + i] = std::cos(angle) * factor;
-      r.sin.f32()[t * half + i] = std::sin(angle) * factor;
+      float *cos = r.cos.f32() + t * half + i, *sin = r.sin.f32() + t * half + i;
+      rotary_turn(angle, cos, sin);
+      *cos *= factor, *sin *= factor;
     }
   return r;
 }
@@ -318,10 +309,9 @@ Rope RefOps::do_vision_rope(std::span<const Grid> grids, int64_t head_dim, int64
   Rope r{f32({n, half}), f32({n, half})};
   each_patch(grids, merge, [&](int64_t row, int64_t y, int64_t x, const Grid&) {
     for (int64_t i = 0; i < half; ++i) {
-      float freq = float(1.0 / std::pow(10000.0, double(2 * (i % quarter)) / double(half)));
+      float freq = rotary_frequency(10000.0, 2 * (i % quarter), half);
       float angle = float(i < quarter ? y : x) * freq;
-      r.cos.f32()[row * half + i] = std::cos(angle);
-      r.sin.f32()[row * half + i] = std::sin(angle);
+      rotary_turn(angle, r.cos.f32() + row * half + i, r.sin.f32() + row * half + i);
     }
   });
   return r;
@@ -369,6 +359,39 @@ Tensor RefOps::do_vision_attention(const Tensor& qkv, int64_t heads, const Rope&
         }
         for (int64_t e = 0; e < d; ++e) y.f32()[i * c + h * d + e] = float(sum[size_t(e)]);
       }
+  return y;
+}
+
+Tensor RefOps::do_vision_attention_memory(const Tensor& qkv, int64_t heads, const Rope& rope, KvCache& memory, int64_t layer,
+                                          std::span<const int32_t> rows) {
+  const int64_t m = qkv.rows(), c = qkv.shape[1] / 3, d = c / heads, half = d / 2, n = memory.page_tokens;
+  void *kp = memory.k[size_t(layer)], *vp = memory.v[size_t(layer)];
+  std::vector<float> x(qkv.f32(), qkv.f32() + m * 3 * c);
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t h = 0; h < 2 * heads; ++h)
+      rotate(x.data() + i * 3 * c + h * d, rope.cos.f32() + i * half, rope.sin.f32() + i * half, half);
+  if (rounds_to_bf16())
+    for (float& f : x) f = bf16_to_f32(f32_to_bf16(f));
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t h = 0; h < heads; ++h) {
+      const size_t at = size_t((h * n + rows[size_t(i)]) * d);
+      store(kp, memory.dtype, at, x.data() + i * 3 * c + c + h * d, d);
+      store(vp, memory.dtype, at, x.data() + i * 3 * c + 2 * c + h * d, d);
+    }
+  Tensor y = f32({m, c});
+  std::vector<double> p, sum(static_cast<size_t>(d));
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t h = 0; h < heads; ++h) {
+      const float* q = x.data() + i * 3 * c + h * d;
+      p.assign(size_t(n), 0);
+      for (int64_t j = 0; j < n; ++j)
+        for (int64_t e = 0; e < d; ++e) p[size_t(j)] += double(q[e]) * double(load_f32(kp, memory.dtype, size_t((h * n + j) * d + e)));
+      softmax(p, 1.0 / std::sqrt(double(d)));
+      std::fill(sum.begin(), sum.end(), 0);
+      for (int64_t j = 0; j < n; ++j)
+        for (int64_t e = 0; e < d; ++e) sum[size_t(e)] += p[size_t(j)] * double(load_f32(vp, memory.dtype, size_t((h * n + j) * d + e)));
+      for (int64_t e = 0; e < d; ++e) y.f32()[i * c + h * d + e] = float(sum[size_t(e)]);
+    }
   return y;
 }
 

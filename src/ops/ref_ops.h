@@ -16,6 +16,7 @@ class RefOps : public Ops {
   Kept keep(const Tensor& activation) override;
   Precision precision() const override { return precision_; }
   std::string_view name() const override { return "reference"; }
+  bool batch_invariant() const override { return true; }
   void prepare(Weight&) override {}
   KvCache make_kv_cache(int64_t layers, int64_t kv_heads, int64_t head_dim, int64_t page_tokens, int64_t pages) override;
   void free_kv_cache(KvCache& cache) override;
@@ -39,6 +40,8 @@ class RefOps : public Ops {
                                    int64_t merge) override;
   Rope do_vision_rope(std::span<const Grid> grids, int64_t head_dim, int64_t merge) override;
   Tensor do_layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, float eps) override;
+  Tensor do_vision_attention_memory(const Tensor& qkv, int64_t heads, const Rope& rope, KvCache& memory, int64_t layer,
+                                    std::span<const int32_t> rows) override;
   Tensor do_vision_attention(const Tensor& qkv, int64_t heads, const Rope& rope,
                              std::span<const int32_t> segments) override;
 
@@ -56,9 +59,6 @@ class RefOps : public Ops {
 std::vector<float> mrope_inverse_frequencies(const RopeConfig& config, float* attention_factor);  // [D/2]
 int mrope_axis(int64_t pair, const int64_t section[3]);                                            // 0 T, 1 H, 2 W
 float act_f32(Activation act, float z);
-// x [rows, k] through E4M3 and back, scale max(amax, 1e-10) / 448 per row and 128 columns (spec 8.3); or by one
-// static scale when it is not 0.
-void fake_quantise_e4m3(float* x, int64_t rows, int64_t k, float static_scale);
 // Calls f(row, y, x, t) for the patches of the grids in merge-block order (spec 5.4).
 template <typename F>
 void each_patch(std::span<const Grid> grids, int64_t merge, F f) {

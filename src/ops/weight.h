@@ -15,16 +15,19 @@ enum class ScaleKind : uint8_t {
   tensor,   // w = q * scale[0]
   channel,  // w = q * scale[row]
   block,    // w = q * scale[row / block_rows, col / block_cols], edge blocks may be smaller
+  group,    // w = q * scale[row, col / block_cols]; block_cols a multiple of 16 that divides k
 };
 
 // Consecutive output rows that lie together in memory: [rows, k], row-major, no padding.
 struct WeightPart {
   const void* data = nullptr;
-  DType dtype = DType::f32;  // f32, f16, bf16, e4m3 or e5m2
+  DType dtype = DType::f32;  // f32, f16, bf16, e4m3, e5m2, i8, i4 or e2m1; of the last two k is even
   int64_t rows = 0;
   ScaleKind scale_kind = ScaleKind::none;
-  const float* scale = nullptr;  // multiplier; [1], [rows] or [ceil(rows / block_rows), ceil(k / block_cols)]
+  const float* scale = nullptr;  // multiplier; [1], [rows], [ceil(rows / block_rows), ceil(k / block_cols)] or of groups
   int64_t block_rows = 128, block_cols = 128;
+  const uint16_t* scale_bf16 = nullptr;  // of groups, instead of `scale`: [rows, k / block_cols] as the file has them
+  int64_t row_bytes(int64_t k) const { return k * dtype_bits(dtype) / 8; }
 };
 
 // What a backend keeps beside a weight (a packed copy, a device buffer).
@@ -44,6 +47,7 @@ struct Weight {
   bool is_fp8() const {
     return !parts.empty() && (parts[0].dtype == DType::e4m3 || parts[0].dtype == DType::e5m2);
   }
+  bool is_int8() const { return !parts.empty() && parts[0].dtype == DType::i8; }
 };
 
 struct Linear {

@@ -7,6 +7,10 @@ float scale_at(const WeightPart& p, int64_t row, int64_t col, int64_t k) {
     case ScaleKind::none: return 1.0f;
     case ScaleKind::tensor: return p.scale[0];
     case ScaleKind::channel: return p.scale[row];
+    case ScaleKind::group: {
+      const int64_t at = row * (k / p.block_cols) + col / p.block_cols;
+      return p.scale ? p.scale[at] : bf16_to_f32(p.scale_bf16[at]);
+    }
     case ScaleKind::block: break;
   }
   int64_t blocks = (k + p.block_cols - 1) / p.block_cols;

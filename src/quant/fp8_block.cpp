@@ -22,8 +22,7 @@ inline int32_t choose(bool first, int32_t a, int32_t b) {
   return b ^ ((a ^ b) & -int32_t(first));
 }
 
-// f32_to_e4m3 without branches: NaN does not occur
-// here.
+// f32_to_e4m3 without branches: NaN does not occur here.
 inline uint8_t encode(float x) {
   const int32_t u = std::bit_cast<int32_t>(x), sign = (u >> 24) & 0x80;
   const int32_t bits = std::min(u & kMagnitude, kLargestBits);
@@ -65,11 +64,13 @@ void encode_run(float* __restrict x, int64_t n, float scale, uint8_t* __restrict
 
 // Partial sums of one run, in units of the scale, where no square overflows.
 struct LaneSums {
-  float error[kLanes] = {}, square[kLanes] = {};
+  float error[kLanes] = {}, square[kLanes] = {}, coded[kLanes] = {}, product[kLanes] = {};
   inline void add(int64_t lane, float y, uint8_t code) {
-    const float v = std::fabs(y), e = v - decode_magnitude(code & 0x7f);
+    const float v = std::fabs(y), q = decode_magnitude(code & 0x7f), e = v - q;
     error[lane] += e * e;
     square[lane] += v * v;
+    coded[lane] += q * q;
+    product[lane] += v * q;  // they have one sign
   }
 };
 
@@ -81,11 +82,23 @@ BlockError error_of_run(const float* __restrict y, int64_t n, const uint8_t* __r
   for (int64_t j = 0; i < n; ++i, ++j) lanes.add(j, y[i], codes[i]);
   BlockError sum;
   for (int64_t j = 0; j < kLanes; ++j)
-    sum.error += double(lanes.error[j]), sum.square += double(lanes.square[j]);
+    sum.error += double(lanes.error[j]), sum.square += double(lanes.square[j]), sum.coded += double(lanes.coded[j]),
+        sum.product += double(lanes.product[j]);
   return sum;
 }
 
 }  // namespace
+
+void encode_e4m3(const float* x, int64_t n, uint8_t* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = encode(x[i]);
+}
+
+void decode_e4m3(const uint8_t* codes, int64_t n, float scale, float* out) {
+  for (int64_t i = 0; i < n; ++i) {
+    const int32_t sign = int32_t(uint32_t(codes[i] & 0x80) << 24);
+    out[i] = std::bit_cast<float>(std::bit_cast<int32_t>(decode_magnitude(codes[i] & 0x7f)) | sign) * scale;
+  }
+}
 
 std::optional<BlockError> quantize_strip(const void* in, DType dtype, int64_t rows, int64_t cols,
                                          int64_t block, uint8_t* out, float* scales) {
@@ -104,7 +117,8 @@ std::optional<BlockError> quantize_strip(const void* in, DType dtype, int64_t ro
       uint8_t* codes = out + r * cols + begin;
       encode_run(tile + r * width, width, scale, codes);
       const BlockError e = error_of_run(tile + r * width, width, codes);
-      sum.error += e.error * scale * scale, sum.square += e.square * scale * scale;
+      const double unit = double(scale) * double(scale);
+      sum.error += e.error * unit, sum.square += e.square * unit, sum.coded += e.coded * unit, sum.product += e.product * unit;
     }
   }
   return sum;

@@ -54,6 +54,25 @@ expect 2 "context" "$vl8" run --max-tokens 100000000 hello
 expect 1 "cannot write|no folder" "$vl8" quantize "$source/assets/nano" "$dir/no/such/place" --recipe fp8-block128
 expect 2 "recipe" "$vl8" quantize "$source/assets/nano" "$dir/q" --recipe fp7
 
+expect 2 "size|loss" "$vl8" quantize "$source/assets/nano" "$dir/q" --recipe auto
+expect 2 "not a size" "$vl8" quantize "$source/assets/nano" "$dir/q" --recipe auto --size lots
+expect 2 "calibrat" "$vl8" quantize "$source/assets/nano" "$dir/q" --recipe fp8-layered --calibrate off
+expect 2 "orin64" "$vl8" quantize "$source/assets/nano" "$dir/q" --target toaster
+expect 0 "x86|PC|nothing to quantise" "$vl8" quantize "$source/assets/nano" --target x86-8 --dry-run
+expect 1 "not a chat" "$vl8" quantize "$source/assets/nano" "$dir/q" --recipe int4-fp8 --calibrate "$dir/file"
+[ -e "$dir/q" ] && { echo "FAIL: a refused quantisation left a folder"; failed=1; }
+
+# every recipe on the bundled model: written, inspected, compared, and it still sees the missing screw
+for r in fp8-block128 fp8-rowwise fp8-layered fp8-mixed int8 int4-fp8 fp4-fp8; do
+  expect 0 "tensors quantised" "$vl8" quantize "$source/assets/nano" "$dir/$r" --recipe $r --calibration-tokens 1500
+  expect 0 "quantised +[1-9]" "$vl8" inspect "$dir/$r"
+  expect 0 "quantization_config" "$vl8" inspect "$source/assets/nano" --diff "$dir/$r" --worst 3
+  expect 0 "[a-z]" "$vl8" run -m "$dir/$r" --image "$source/assets/demo/block.png" "Which screw is missing?" --max-tokens 24
+done
+expect 1 "quantised already" "$vl8" quantize "$dir/int8" "$dir/again"
+expect 0 "report" "$vl8" quantize "$source/assets/nano" "$dir/report-q" --recipe fp4-fp8 --method rtn --calibration-tokens 600 --report "$dir/report" --no-eval
+for f in report.md report.json sqnr.svg bytes.svg; do [ -s "$dir/report/$f" ] || { echo "FAIL: no $f in the report"; failed=1; }; done
+
 # the main job
 picture="$source/assets/demo/block.png"
 expect 0 "." "$vl8" run --image "$picture" "Which screw is missing?" --max-tokens 40

@@ -75,13 +75,17 @@ struct OwnedLinear {
 
   void add_part(Random& random, DType type, int64_t rows, int64_t k, ScaleKind kind, int64_t block_rows = 128,
                 int64_t block_cols = 128) {
-    const size_t count = size_t(rows * k), size = dtype_bytes(type);
-    std::vector<uint8_t> bytes(count * size);
-    for (size_t i = 0; i < count; ++i) put(random, type, bytes.data() + i * size);
+    const bool narrow = type == DType::i8 || type == DType::i4 || type == DType::e2m1;  // any code is a number
+    const size_t count = size_t(rows * k);
+    std::vector<uint8_t> bytes(count * size_t(dtype_bits(type)) / 8);
+    for (size_t i = 0; narrow && i < bytes.size(); ++i) bytes[i] = uint8_t(random.below(256));
+    for (size_t i = 0; !narrow && i < count; ++i) put(random, type, bytes.data() + i * dtype_bytes(type));
     int64_t n = kind == ScaleKind::none     ? 0
                 : kind == ScaleKind::tensor ? 1
                 : kind == ScaleKind::channel
                     ? rows
+                : kind == ScaleKind::group
+                    ? rows * (k / block_cols)
                     : (rows + block_rows - 1) / block_rows * ((k + block_cols - 1) / block_cols);
     std::vector<float> scale(static_cast<size_t>(n));
     for (float& s : scale) s = 0.001f * std::exp(random.normal());
@@ -90,6 +94,17 @@ struct OwnedLinear {
         {data.back().data(), type, rows, kind, n ? scales.back().data() : nullptr, block_rows, block_cols});
     linear.weight.n += rows, linear.weight.k = k;
     linear.weight.name = "test";
+  }
+  // Of the last part, which has groups: the scales as files have them.
+  void scales_to_bf16() {
+    std::vector<uint8_t> bytes(scales.back().size() * 2);
+    for (size_t i = 0; i < scales.back().size(); ++i) {
+      const uint16_t h = f32_to_bf16(scales.back()[i]);
+      std::memcpy(bytes.data() + 2 * i, &h, 2);
+    }
+    data.push_back(std::move(bytes));
+    linear.weight.parts.back().scale = nullptr;
+    linear.weight.parts.back().scale_bf16 = reinterpret_cast<const uint16_t*>(data.back().data());
   }
   void add_bias(Random& random) {
     bias = random.normals(linear.weight.n);

@@ -5,6 +5,8 @@
 #include <random>
 #include <set>
 
+#include "core/error.h"
+
 namespace vl8 {
 namespace {
 
@@ -37,6 +39,33 @@ TEST(KvPool, NoPageIsOwnedTwice) {
     ASSERT_EQ(owned.size(), total);
     ASSERT_EQ(int64_t(total) + pool.free_pages(), 50);
   }
+}
+
+TEST(KvPool, KeptPagesStayUntilTheyAreNeeded) {
+  KvPool pool(4, 1);
+  std::vector<int32_t> evicted, a, b;
+  pool.on_evict([&](int32_t p) { evicted.push_back(p); });
+  ASSERT_TRUE(pool.grow(a, 3));
+  const std::vector<int32_t> pages = a;
+  for (int32_t p : a) pool.keep(p);
+  pool.release(a);
+  EXPECT_EQ(pool.free_pages(), 4);
+  EXPECT_EQ(pool.idle_pages(), 3);
+  pool.share(pages[2]);
+  ASSERT_TRUE(pool.grow(b, 2));  // one was free; of the idle ones the second left first
+  EXPECT_EQ(evicted, std::vector<int32_t>{pages[1]});
+  EXPECT_EQ(pool.free_pages(), 1);
+  EXPECT_FALSE(pool.grow(b, 4));
+  pool.share(pages[2]);
+  std::vector<int32_t> c{pages[2]};
+  pool.release(c);
+  EXPECT_EQ(pool.users(pages[2]), 1);
+  c = {pages[2]};
+  pool.release(c);
+  pool.release(b);
+  EXPECT_EQ(pool.free_pages(), 4);
+  c = {pages[2]};
+  EXPECT_THROW(pool.release(c), Error);
 }
 
 }  // namespace

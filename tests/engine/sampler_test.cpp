@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <algorithm>
 #include <map>
+#include <random>
 #include <set>
 
 #include "core/error.h"
@@ -74,6 +76,48 @@ TEST(Sampler, SeedDecides) {
   for (int i = 0; i < 20; ++i) first.push_back(a.sample(logits).token), second.push_back(b.sample(logits).token);
   EXPECT_EQ(first, second);
   EXPECT_GT(std::set<int32_t>(first.begin(), first.end()).size(), 10u);
+}
+
+TEST(Sampler, MaskedTokensAreNeverTaken) {
+  const uint32_t bits[] = {0b01100};  // tokens 2 and 3
+  EXPECT_EQ(Sampler({}, {}).sample(kLogits, bits).token, 2);
+  SamplingParams p;
+  p.temperature = 5;
+  for (uint64_t seed = 0; seed < 300; ++seed) {
+    p.seed = seed;
+    const int32_t t = Sampler(p, {}).sample(kLogits, bits).token;
+    ASSERT_TRUE(t == 2 || t == 3);
+  }
+  p.logit_bias = {{0, 100.0f}};  // a bias does not lift a mask
+  EXPECT_NE(Sampler(p, {}).sample(kLogits, bits).token, 0);
+}
+
+// Against the definition, with everything sorted.
+TEST(Sampler, CutsOfALargeVocabulary) {
+  std::mt19937 rng(std::random_device{}());
+  std::normal_distribution<float> normal(0, 3);
+  for (int round = 0; round < 40; ++round) {
+    std::vector<float> logits(5000);
+    for (float& l : logits) l = std::round(normal(rng) * 4) / 4;  // many equals
+    SamplingParams p;
+    p.temperature = 0.8f, p.top_k = int32_t(rng() % 60), p.top_p = round % 2 ? 1 : 0.9f, p.min_p = round % 3 ? 0 : 0.05f;
+    std::vector<std::pair<double, int32_t>> all;
+    for (size_t i = 0; i < logits.size(); ++i) all.emplace_back(-double(logits[i]), int32_t(i));
+    std::sort(all.begin(), all.end());
+    if (p.top_k > 0) all.resize(size_t(p.top_k));
+    double sum = 0, kept = 0;
+    for (auto& [l, t] : all) sum += std::exp((all[0].first - l) / 0.8);
+    std::set<int32_t> may;
+    for (auto& [l, t] : all) {
+      const double share = std::exp((all[0].first - l) / 0.8);
+      if (!may.empty() && (kept >= p.top_p * sum * 1.0001 || share < p.min_p * 0.9999)) break;
+      may.insert(t), kept += share;
+    }
+    for (uint64_t seed = 0; seed < 50; ++seed) {
+      p.seed = seed;
+      ASSERT_TRUE(may.count(Sampler(p, {}).sample(logits).token));
+    }
+  }
 }
 
 TEST(Sampler, LogprobsAreOfTheModel) {

@@ -139,7 +139,7 @@ TEST(Binder, BlockScalesOfEveryType) {
         quantise(t, kQ, code, suffix, type, {4, 2}, 13);  // [64, 48]
         write_model(dir.path(), config, t);
         auto b = bind(dir.path());
-        EXPECT_EQ(b->report.fp8_modules, 2);
+        EXPECT_EQ(b->report.quantised_modules, 2);
         EXPECT_EQ(all_rows(b->weights.layers[0].down.weight),
                   dequantised(t[down + ".weight"], t[down + suffix], 16, 32));
         const Weight& qkv = b->weights.layers[1].qkv.weight;
@@ -150,8 +150,8 @@ TEST(Binder, BlockScalesOfEveryType) {
         rows.resize(expected.size());
         EXPECT_EQ(rows, expected);
         ASSERT_EQ(b->report.warnings.size(), 1u)
-            << "the other twelve language linears are not FP8 though the config says so";
-        EXPECT_THAT(b->report.warnings[0], HasSubstr("and 11 more are not FP8 though config.json says so"));
+            << "the other twelve language linears are not quantised though the config says so";
+        EXPECT_THAT(b->report.warnings[0], HasSubstr("and 11 more are not quantised though config.json says so"));
       }
 }
 
@@ -386,7 +386,7 @@ TEST(Binder, FusedExpertsInBothOrientations) {
       EXPECT_EQ(gate_up, expected["gate_up_proj"]);
       EXPECT_EQ(down, expected["down_proj"]);
       EXPECT_EQ(all_rows(moe.router.weight), joined(t, {"model.language_model.layers.1.mlp.gate.weight"}));
-      EXPECT_EQ(b->report.fp8_modules, fp8 ? 6 : 0);
+      EXPECT_EQ(b->report.quantised_modules, fp8 ? 6 : 0);
     }
   }
 }

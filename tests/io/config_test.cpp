@@ -219,10 +219,13 @@ TEST(Config, CompressedTensors) {
   json& w = j["quantization_config"]["config_groups"]["group_0"]["weights"];
   w["strategy"] = "block", w["block_structure"] = {128, 128};
   EXPECT_EQ(parse(j).quant.block_cols, 128);
-  w["num_bits"] = 4;
-  EXPECT_THAT(parse_error(j), HasSubstr("not 8-bit float"));
+  w["num_bits"] = 3;
+  EXPECT_THAT(parse_error(j), HasSubstr("supports float and int of 8 and 4 bits"));
+  w["num_bits"] = 4, w["type"] = "int", w["strategy"] = "group";
   j["quantization_config"]["format"] = "pack-quantized";
-  EXPECT_THAT(parse_error(j), HasSubstr("pack-quantized"));
+  EXPECT_EQ(parse(j).quant.method, QuantMethod::compressed_tensors);
+  j["quantization_config"]["format"] = "marlin-24";
+  EXPECT_THAT(parse_error(j), HasSubstr("marlin-24"));
 }
 
 struct Count {

@@ -69,7 +69,7 @@ TEST(Published, Fp8FilesBindAndCount) {
 
     auto b = bind(dir.path(), ReadMode::on_demand);
     EXPECT_EQ(b->report.tensors, p.tensors);
-    EXPECT_EQ(b->report.fp8_modules, p.scales);
+    EXPECT_EQ(b->report.quantised_modules, p.scales);
     EXPECT_EQ(b->report.file_bytes, p.file_bytes);
     EXPECT_TRUE(b->report.warnings.empty()) << b->report.warnings[0];
     const bool tied = b->config.tied;
@@ -95,7 +95,7 @@ TEST(Published, GoldenCheckpointsBind) {
     SCOPED_TRACE(name);
     auto b = bind(*golden / name);
     EXPECT_TRUE(b->report.warnings.empty()) << b->report.warnings[0];
-    EXPECT_EQ(b->report.fp8_modules > 0, std::string(name).find("fp8") != std::string::npos);
+    EXPECT_EQ(b->report.quantised_modules > 0, std::string(name).find("fp8") != std::string::npos);
     int64_t elements = 0;
     for (const StoredTensor& t : b->store->checkpoint().tensors())
       if (t.name.find("scale_inv") == std::string::npos) elements += t.shape.elements();

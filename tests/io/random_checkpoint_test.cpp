@@ -65,7 +65,7 @@ TEST(RandomCheckpoint, FilesBindWithoutWarnings) {
         auto b = bind(dir / "m");
         EXPECT_TRUE(b->report.warnings.empty());
         EXPECT_EQ(b->store->checkpoint().files().size() > 1, shard < 1'000'000);
-        EXPECT_EQ(b->report.fp8_modules > 0, format == RandomFormat::fp8);
+        EXPECT_EQ(b->report.quantised_modules > 0, format == RandomFormat::fp8);
         expect_normal_size(b->weights);
         EXPECT_EQ(std::distance(fs::directory_iterator(dir.path()), {}), 1)
             << "something was left beside the folder";

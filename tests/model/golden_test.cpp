@@ -90,18 +90,29 @@ class Golden : public ::testing::TestWithParam<std::tuple<Setting, const char*>>
     const std::string file = std::string(name) + ".safetensors";
     return {*root_ / setting_.checkpoint / setting_.cases / file, *root_ / setting_.pixels / "golden" / file};
   }
-  // float32 agrees to 2e-4 of the largest logit. w8a8 cannot be held to that: the input of every linear is rounded to E4M3,
-  // and a value within float32 noise of a rounding boundary (about one in 1e5) lands on either side depending on the order
-  // of summation, which moves logits by about 1e-2. What is bit-exact there, the codes of a given input, is tested in
-  // tests/cpu; here the whole must stay within a few such steps.
+  // All agree to 2e-4 of the largest logit, and in every greedy token. For w8a8 the logits take the reference's own order of
+  // summation: the input of every linear is rounded to E4M3, and a value within float32 noise of a rounding boundary
+  // (about one in 1e5) would land on the other side, which moves logits by about 1e-2. The CPU kernels have that order
+  // (docs/notes/cpu.md), where the CPU can fuse multiply and add, but for the erf of the mergers: so a code of a later
+  // token may differ, and greedy tokens agree to the 21st at least. The loops of the reference backend, which sum in
+  // double, stay within a few such steps.
+  bool follows_the_order() const {
+    return options_.backend == "cpu" && make_ops(options_)->name() != "cpu scalar";
+  }
   void expect_same(const Output& out, const testing::GoldenCase& c) const {
     std::vector<float> want = c.expected.read_f32("logits");
-    if (setting_.precision == Precision::w8a8) {
+    if (setting_.precision == Precision::w8a8 && !follows_the_order()) {
       EXPECT_LT(relative_error(out.logits, want), 4e-2);
       return;
     }
     EXPECT_LT(max_error(out.logits, want), 2e-4);
-    EXPECT_EQ(out.greedy, c.greedy());
+    if (setting_.precision == Precision::w8a8) {
+      const std::vector<int32_t> greedy = c.greedy();
+      const auto first = std::mismatch(greedy.begin(), greedy.end(), out.greedy.begin()).first;
+      EXPECT_GE(first - greedy.begin(), 20);
+    } else {
+      EXPECT_EQ(out.greedy, c.greedy());
+    }
   }
   std::optional<fs::path> root_;
   Setting setting_{};
@@ -161,7 +172,6 @@ TEST_P(Golden, AnyChunkSizeGivesTheSame) {
 
 // All five cases advance together, with different chunk sizes, so that prefill and decode share steps.
 TEST_P(Golden, AnyBatchGivesTheSame) {
-  if (setting_.precision == Precision::w8a8) GTEST_SKIP() << "w8a8 rounds discontinuously: see expect_same";
   LoadedModel m = load_model(*root_ / setting_.checkpoint, options_);
   Runner runner(*m.ops, m.config, m.weights, 64, 8);
   std::vector<Sequence> sequences;
@@ -169,7 +179,8 @@ TEST_P(Golden, AnyBatchGivesTheSame) {
   for (const char* name : kCases) {
     testing::GoldenCase c = load_case(name);
     sequences.emplace_back(c.prompt(m.config));
-    want.push_back(c.greedy());
+    // w8a8 rounds discontinuously (see expect_same), but a backend must agree with itself whatever the batch.
+    want.push_back(setting_.precision == Precision::w8a8 ? run_case(runner, c.prompt(m.config), 0, 24).greedy : c.greedy());
   }
   for (bool busy = true; busy;) {
     std::vector<Runner::Work> work;
@@ -213,7 +224,7 @@ TEST_P(Golden, IntermediatesCarryTheReferenceNames) {
           for (int twice = 0; twice < 2; ++twice) doubled.insert(doubled.end(), value.begin() + long(r), value.begin() + long(r + half));
         value = doubled;
       }
-      EXPECT_LT(max_error(value, want), setting_.precision == Precision::w8a8 ? 0.1 : 2e-4) << key;
+      EXPECT_LT(max_error(value, want), setting_.precision == Precision::w8a8 && !follows_the_order() ? 0.1 : 2e-4) << key;
       ++compared;
     }
     if (setting_.precision == Precision::f32) { EXPECT_GT(compared, 8); }

@@ -131,7 +131,7 @@ TEST(Quantizer, ExpertsOneTensorEach) {
   write_model(m.dir / "src", config, t);
   EXPECT_EQ(m.run().quantised_tensors, 2 * (4 + 9));
   expect_reference(m.dir / "src", m.dir / "dst");
-  EXPECT_EQ(bind(m.dir / "dst")->report.fp8_modules, 2 * (4 + 9));
+  EXPECT_EQ(bind(m.dir / "dst")->report.quantised_modules, 2 * (4 + 9));
 }
 
 TEST(Quantizer, RefusesInOneSentenceAndLeavesNothing) {

@@ -71,12 +71,23 @@ struct Bf16Units {
   }
 
   // The same columns of the next chunk, to L2: it is needed when this chunk has been multiplied.
-  VL8_INLINE void prefetch_chunk(const void* p, int64_t element_bytes) {
-    __builtin_prefetch((const char*)p + kChunkUnits * 2 * element_bytes, 0, 2);
+  VL8_INLINE void prefetch_chunk(const void* p, int64_t element_bits) {
+    __builtin_prefetch((const char*)p + kChunkUnits * 2 * element_bits / 8, 0, 2);
+  }
+  // 32 weights from column k0 (a multiple of 32) with their group scales, rounded to bf16: scales that change along K
+  // inside a tile cannot multiply its sums.
+  template <Number N>
+  VL8_INLINE __m512i load_group_units(const WeightRows& w, int64_t row, int64_t k0) {
+    const int64_t n = w.k - k0, at = row * w.k + k0;
+    if (n <= 0) return _mm512_setzero_si512();
+    const RowScale scale = RowScale::of(w, row);
+    F low = mul(load_number_part<N>(w.data, at, n), all(scale.at(k0 / w.block_cols)));
+    F high = n > 16 ? mul(load_number_part<N>(w.data, at + 16, n - 16), all(scale.at((k0 + 16) / w.block_cols))) : zero();
+    return join_bf16(low, high);
   }
   static void expand_e4m3(const uint8_t* from, int64_t k, int64_t units, char* to) {
     for (int64_t c = 0; c < units; c += 32, from += 64, k -= 64, to += 2 * kTileBytes) {
-      prefetch_chunk(from, 1);
+      prefetch_chunk(from, 8);
       __m512i low, high;
       e4m3_to_bf16(spread_bytes(_mm512_maskz_loadu_epi8(first_bytes(k), from)), &low, &high);
       _mm512_store_si512(to, low);
@@ -85,11 +96,14 @@ struct Bf16Units {
   }
   template <Number N>
   static void expand_number(const WeightRows& w, int64_t row, int64_t k0, int64_t units, char* to) {
-    const char* from = (const char*)w.data + (row * w.k + k0) * number_bytes<N>();
+    const char* from = (const char*)w.data + byte_of<N>(row * w.k + k0);
     for (int64_t c = 0; c < units; c += 16, to += kTileBytes) {
-      for (int i = 0; i < (number_bytes<N>() + 1) / 2; ++i)
-        prefetch_chunk(from + c * 2 * number_bytes<N>() + i * 64, number_bytes<N>());
-      _mm512_store_si512(to, load_bf16_units<N>(w.data, row * w.k + k0 + c * 2, w.k - k0 - c * 2));
+      for (int i = 0; i < (number_bits<N>() + 15) / 16; ++i)
+        prefetch_chunk(from + byte_of<N>(c * 2) + i * 64, number_bits<N>());
+      if (w.scaling == Scaling::group)
+        _mm512_store_si512(to, load_group_units<N>(w, row, k0 + c * 2));
+      else
+        _mm512_store_si512(to, load_bf16_units<N>(w.data, row * w.k + k0 + c * 2, w.k - k0 - c * 2));
     }
   }
   static void expand_row(const WeightRows& w, int64_t row, int64_t k0, int64_t units, bool, char* to) {
@@ -104,6 +118,12 @@ struct Bf16Units {
         return expand_e4m3((const uint8_t*)w.data + row * w.k + k0, w.k - k0, units, to);
       case Number::e5m2:
         return expand_number<Number::e5m2>(w, row, k0, units, to);
+      case Number::i8:
+        return expand_number<Number::i8>(w, row, k0, units, to);
+      case Number::i4:
+        return expand_number<Number::i4>(w, row, k0, units, to);
+      case Number::e2m1:
+        return expand_number<Number::e2m1>(w, row, k0, units, to);
     }
   }
 

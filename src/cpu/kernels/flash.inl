@@ -16,8 +16,8 @@ struct FlashPlan {
     p.q = at, at += kFlashGroups * p.units * 64;
     p.keys = at, at += key_tiles * ceil_div(p.units, 16) * kTileBytes;
     p.values = at, at += p.feature_tiles * (p.key_units / 16) * kTileBytes;
-    p.scores = at, at += Core::kGroups * kKeyBlock * 64;
-    p.probs = at, at += Core::kGroups * p.key_units * 64;
+    p.scores = at, at += Core::kStages * Core::kGroups * kKeyBlock * 64;
+    p.probs = at, at += Core::kStages * Core::kGroups * p.key_units * 64;
     p.out = at, at += kFlashGroups * p.feature_tiles * 16 * 64;
     p.total = at;
     return p;
@@ -25,8 +25,22 @@ struct FlashPlan {
 };
 
 template <class Core>
-int64_t flash_bytes(int64_t head_dim) {
+int64_t flash_bytes(int64_t head_dim, int64_t /*keys*/) {
   return FlashPlan<Core>::make(head_dim).total;
+}
+
+// Group g of the task's query rows in the token layout, and the last key that each row sees.
+template <class Core>
+VL8_INLINE void pack_queries(const FlashTask& t, const FlashPlan<Core>& p, int64_t g, float* limit, char* to) {
+  const int64_t rows = t.row_end - t.row_begin;
+  RowSet set;
+  set.rows = min64(16, rows - g * 16);
+  for (int64_t i = 0; i < 16; ++i) {
+    const int64_t r = t.row_begin + min64(g * 16 + i, rows - 1);
+    set.row[i] = t.q + r / t.group * t.q_token_stride + r % t.group * t.q_head_stride;
+    limit[i] = t.causal ? float(t.first_key + r / t.group) : float(t.kv_len);
+  }
+  Core::pack_group(set, t.head_dim, p.units, t.round_bf16, to + g * p.units * 64);
 }
 
 VL8_INLINE const void* kv_row(const KvRows& kv, const void* base, int64_t j) {
@@ -161,15 +175,8 @@ void flash(const FlashTask& t) {
   alignas(64) float shift[kFlashGroups][16], sum_[kFlashGroups][16], limit[kFlashGroups][16],
       keep[Core::kGroups][16];
   for (int64_t g = 0; g < groups; ++g) {
-    RowSet set;
-    set.rows = min64(16, rows - g * 16);
-    for (int64_t i = 0; i < 16; ++i) {
-      int64_t r = t.row_begin + min64(g * 16 + i, rows - 1);
-      set.row[i] = t.q + r / t.group * t.q_token_stride + r % t.group * t.q_head_stride;
-      limit[g][i] = t.causal ? float(t.first_key + r / t.group) : float(t.kv_len);
-      shift[g][i] = kMasked, sum_[g][i] = 0;
-    }
-    Core::pack_group(set, t.head_dim, p.units, t.round_bf16, scratch + p.q + g * p.units * 64);
+    pack_queries<Core>(t, p, g, limit[g], scratch + p.q);
+    for (int i = 0; i < 16; ++i) shift[g][i] = kMasked, sum_[g][i] = 0;
   }
   const int64_t last = t.causal ? min64(t.kv_len, t.first_key + (t.row_end - 1) / t.group + 1) : t.kv_len;
   Core::begin();

@@ -41,11 +41,13 @@ VL8_INLINE void load_64(const void* data, int64_t at, F (&w)[64 / kWidth]) {
     for (int i = 0; i < 64 / kWidth; ++i) w[i] = load_number<N>(data, at + i * kWidth);
   }
 }
-VL8_INLINE void prefetch_64(const GemvTask& t, int64_t at, int64_t bytes) {
-  const char* p = (const char*)t.w.data + at * bytes;
+template <Number N>
+VL8_INLINE void prefetch_64(const GemvTask& t, int64_t at) {
+  constexpr int64_t kBits = number_bits<N>();
+  const char* p = (const char*)t.w.data + byte_of<N>(at);
   __builtin_prefetch(p);
-  if (bytes >= 2) __builtin_prefetch(p + 64);
-  if (bytes == 4) __builtin_prefetch(p + 128), __builtin_prefetch(p + 192);
+  if (kBits >= 16) __builtin_prefetch(p + 64);
+  if (kBits == 32) __builtin_prefetch(p + 128), __builtin_prefetch(p + 192);
 }
 
 // One row of a GemvTask while its sums grow, in float32. gemv_bf16.inl has the same with bf16 products.
@@ -92,25 +94,25 @@ struct FloatRow {
 constexpr int64_t kSpan = 1024;  // columns of one partial sum where there are no block scales
 
 VL8_INLINE int64_t span_of(const WeightRows& w) {
-  return w.scaling == Scaling::block ? w.block_cols : kSpan;
+  return w.scaling == Scaling::block || w.scaling == Scaling::group ? w.block_cols : kSpan;
 }
 
-// Scales of the spans of one row; they are one and the same where there are no block scales.
+// Scales of the spans of one row; they are one and the same where there are neither blocks nor groups.
 struct SpanScale {
-  const float* at;
+  RowScale row;
   int64_t step;
   VL8_INLINE SpanScale of(const WeightRows& w, int64_t row) {
     static constexpr float kOne = 1.f;
-    if (w.scaling != Scaling::block) return {&kOne, 0};
-    return {w.scale + row / w.block_rows * ceil_div(w.k, w.block_cols), 1};
+    if (w.scaling != Scaling::block && w.scaling != Scaling::group) return {{&kOne, nullptr}, 0};
+    return {RowScale::of(w, row), 1};
   }
+  __attribute__((always_inline)) float at(int64_t span) const { return row.at(span * step); }
 };
 
 // Adds span c of R rows (row, row + step, ...) to their totals; `ahead` elements further is what comes next.
 template <class Row, int R>
 VL8_INLINE void add_span(const GemvTask& t, int64_t row, int64_t step, int64_t c, int64_t span, int64_t ahead,
                          Row (&rows)[R], const SpanScale* scale, F (*total)[Row::kTokens]) {
-  constexpr int64_t kBytes = number_bytes<Row::kNumber>();
   const int64_t k0 = c * span, k1 = min64(t.w.k, k0 + span);
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) rows[r].clear();
@@ -119,14 +121,14 @@ VL8_INLINE void add_span(const GemvTask& t, int64_t row, int64_t step, int64_t c
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) {
       const int64_t at = (row + r * step) * t.w.k + k;
-      prefetch_64(t, at + ahead, kBytes);
+      prefetch_64<Row::kNumber>(t, at + ahead);
       rows[r].add_64(t, at, k);
     }
   if (k < k1)
     for (int r = 0; r < R; ++r) rows[r].add_rest(t, (row + r * step) * t.w.k + k, k, k1 - k);
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
-    F s = all(scale[r].at[c * scale[r].step] * Row::kScale);
+    F s = all(scale[r].at(c) * Row::kScale);
 #pragma GCC unroll 8
     for (int i = 0; i < Row::kTokens; ++i) total[r][i] = fma(rows[r].value(i), s, total[r][i]);
   }
@@ -151,7 +153,7 @@ VL8_INLINE void stream_rows(const GemvTask& t, int64_t row, int64_t step) {
 #pragma GCC unroll 8
     for (int i = 0; i < Row::kTokens; ++i) total[r][i] = zero();
   }
-  const int64_t span = span_of(t.w), ahead = kPrefetchBytes / number_bytes<Row::kNumber>();
+  const int64_t span = span_of(t.w), ahead = kPrefetchBytes * 8 / number_bits<Row::kNumber>();
   for (int64_t c = 0; c * span < t.w.k; ++c)
     add_span<Row, R>(t, row, step, c, span, ahead, rows, scale, total);
 #pragma GCC unroll 4
@@ -242,6 +244,12 @@ void gemv(const GemvTask& t) {
       return gemv_number<Row, Number::e4m3>(t);
     case Number::e5m2:
       return gemv_number<Row, Number::e5m2>(t);
+    case Number::i8:
+      return gemv_number<Row, Number::i8>(t);
+    case Number::i4:
+      return gemv_number<Row, Number::i4>(t);
+    case Number::e2m1:
+      return gemv_number<Row, Number::e2m1>(t);
   }
 }
 

@@ -1,6 +1,6 @@
 // Matrix times 1..8 tokens with bf16 products (VDPBF16PS): weights are decoded to bf16 pairs in registers.
 // For e4m3 the tokens are stored in the order in which unpacking leaves the weights (e4m3_to_bf16), which
-// saves a permutation of every 64 weights.
+// saves a permutation of every 64 weights; four-bit weights have an order of their own (narrow_dot.inl).
 namespace vl8::cpu {
 namespace {
 
@@ -17,6 +17,7 @@ static void gemv_bf16_pack(const GemvPack& p) {
       __m512i c = _mm512_permutex2var_epi64(a, even, b);
       b = _mm512_permutex2var_epi64(a, odd, b), a = c;
     }
+    if (p.type == Number::i4 || p.type == Number::e2m1) order_for_four_bits(&a, &b);
     _mm512_storeu_si512(out, a);
     _mm512_storeu_si512(out + 64, b);
   }
@@ -28,6 +29,8 @@ VL8_INLINE void load_64_bf16(const void* data, int64_t at, int64_t n, __m512i* a
   if constexpr (N == Number::e4m3) {
     const uint8_t* p = (const uint8_t*)data + at;
     e4m3_to_bf16(n >= 64 ? _mm512_loadu_si512(p) : _mm512_maskz_loadu_epi8(first_bytes(n), p), a, b);
+  } else if constexpr (four_bits<N>()) {
+    load_64_four_bits<N>(data, at, n, a, b);
   } else if constexpr (N == Number::bf16) {
     const uint16_t* p = (const uint16_t*)data + at;
     *a = n >= 32 ? _mm512_loadu_si512(p) : load_bf16_units<N>(data, at, n);

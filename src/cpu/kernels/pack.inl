@@ -10,12 +10,37 @@ VL8_INLINE int64_t min64(int64_t a, int64_t b) {
   return a < b ? a : b;
 }
 template <Number N>
-constexpr int64_t number_bytes() {
-  return N == Number::f32 ? 4 : N == Number::f16 || N == Number::bf16 ? 2 : 1;
+constexpr int64_t number_bits() {
+  return N == Number::f32 ? 32 : N == Number::f16 || N == Number::bf16 ? 16 : N == Number::i4 || N == Number::e2m1 ? 4 : 8;
+}
+// Byte offset of an element; four-bit elements are only asked for at even indexes.
+template <Number N>
+VL8_INLINE int64_t byte_of(int64_t element) {
+  return element * number_bits<N>() / 8;
 }
 VL8_INLINE int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
 }
+
+// Scales along one weight row: of its blocks or its groups.
+struct RowScale {
+  const float* f32;
+  const uint16_t* bf16;
+  VL8_INLINE RowScale of(const WeightRows& w, int64_t row) {
+    if (w.scaling == Scaling::block) return {w.scale + row / w.block_rows * ceil_div(w.k, w.block_cols), nullptr};
+    if (w.scaling != Scaling::group) return {nullptr, nullptr};
+    const int64_t at = row * (w.k / w.block_cols);
+    if (w.scale) return {w.scale + at, nullptr};
+    return {nullptr, w.scale_bf16 + at};
+  }
+  __attribute__((always_inline)) float at(int64_t i) const {
+    if (f32) return f32[i];
+    const uint32_t bits = uint32_t(bf16[i]) << 16;
+    float x;
+    __builtin_memcpy(&x, &bits, 4);
+    return x;
+  }
+};
 
 // Up to 16 rows of a matrix of floats, each with its own address.
 struct RowSet {
@@ -56,24 +81,24 @@ struct F32Units {
   template <Number N>
   static void expand_row(const WeightRows& w, int64_t row, int64_t k0, int64_t units, bool round, char* to) {
     int64_t at = row * w.k;
-    bool block = w.scaling == Scaling::block;
-    const float* scales = block ? w.scale + row / w.block_rows * ceil_div(w.k, w.block_cols) : nullptr;
+    const bool block = w.scaling == Scaling::block || w.scaling == Scaling::group;
+    const RowScale scales = RowScale::of(w, row);
     bool whole = block && w.block_cols % 16 == 0 && k0 % 16 == 0;
     for (int64_t c = 0; c < units; c += 16, to += kTileBytes) {
       // The same columns of the next chunk, to L2: it is needed when this chunk has been multiplied.
-      __builtin_prefetch((const char*)w.data + (at + k0 + c + kChunkUnits) * number_bytes<N>(), 0, 2);
+      __builtin_prefetch((const char*)w.data + byte_of<N>(at + k0 + c + kChunkUnits), 0, 2);
       for (int j = 0; j < 16; j += kWidth) {
         int64_t col = k0 + c + j, left = w.k - col;
         F x = left >= kWidth ? load_number<N>(w.data, at + col)
               : left > 0     ? load_number_part<N>(w.data, at + col, left)
                              : zero();
         if (round && (N == Number::f32 || N == Number::f16)) x = round_bf16(x);
-        if (whole && left > 0) x = mul(x, all(scales[col / w.block_cols]));
+        if (whole && left > 0) x = mul(x, all(scales.at(col / w.block_cols)));
         store((float*)to + j, x);
       }
       if (block && !whole)
         for (int64_t j = 0; j < 16 && k0 + c + j < w.k; ++j)
-          ((float*)to)[j] *= scales[(k0 + c + j) / w.block_cols];
+          ((float*)to)[j] *= scales.at((k0 + c + j) / w.block_cols);
     }
   }
   static void expand_row(const WeightRows& w, int64_t row, int64_t k0, int64_t units, bool round, char* to) {
@@ -88,6 +113,12 @@ struct F32Units {
         return expand_row<Number::e4m3>(w, row, k0, units, round, to);
       case Number::e5m2:
         return expand_row<Number::e5m2>(w, row, k0, units, round, to);
+      case Number::i8:
+        return expand_row<Number::i8>(w, row, k0, units, round, to);
+      case Number::i4:
+        return expand_row<Number::i4>(w, row, k0, units, round, to);
+      case Number::e2m1:
+        return expand_row<Number::e2m1>(w, row, k0, units, round, to);
     }
   }
   static constexpr bool kFoldsBlockScale = true;

@@ -136,6 +136,14 @@ VL8_INLINE F from_e5m2(__m128i q) {
   return _mm256_cvtph_ps(_mm_slli_epi16(_mm_cvtepu8_epi16(q), 8));
 }
 
+}  // namespace
+}  // namespace vl8::cpu
+// clang-format off: uses the names above, and the names below use it
+#include "cpu/kernels/narrow_avx2.inl"
+// clang-format on
+namespace vl8::cpu {
+namespace {
+
 template <Number N>
 VL8_INLINE F load_number(const void* data, int64_t i) {
   if constexpr (N == Number::f32) return load((const float*)data + i);
@@ -147,10 +155,12 @@ VL8_INLINE F load_number(const void* data, int64_t i) {
     return from_e4m3(_mm_loadl_epi64((const __m128i*)((const uint8_t*)data + i)));
   if constexpr (N == Number::e5m2)
     return from_e5m2(_mm_loadl_epi64((const __m128i*)((const uint8_t*)data + i)));
+  if constexpr (N >= Number::i8) return load_narrow<N>(data, i);
 }
 template <Number N>
 VL8_INLINE F load_number_part(const void* data, int64_t i, int64_t n) {
   if constexpr (N == Number::f32) return load_part((const float*)data + i, n);
+  if constexpr (N >= Number::i8) return load_narrow_part<N>(data, i, n);
   constexpr int bytes = N == Number::f16 || N == Number::bf16 ? 2 : 1;
   alignas(16) uint8_t t[16] = {};
   for (int b = 0; b < n * bytes && b < 8 * bytes; ++b) t[b] = ((const uint8_t*)data)[i * bytes + b];

@@ -126,6 +126,14 @@ VL8_INLINE F from_e5m2(__m128i q) {
   return _mm512_cvtph_ps(_mm256_slli_epi16(_mm256_cvtepu8_epi16(q), 8));
 }
 
+}  // namespace
+}  // namespace vl8::cpu
+// clang-format off: uses the names above, and the names below use it
+#include "cpu/kernels/narrow_avx512.inl"
+// clang-format on
+namespace vl8::cpu {
+namespace {
+
 template <Number N>
 VL8_INLINE F load_number(const void* data, int64_t i) {
   if constexpr (N == Number::f32) return load((const float*)data + i);
@@ -137,6 +145,7 @@ VL8_INLINE F load_number(const void* data, int64_t i) {
     return from_e4m3(_mm_loadu_si128((const __m128i*)((const uint8_t*)data + i)));
   if constexpr (N == Number::e5m2)
     return from_e5m2(_mm_loadu_si128((const __m128i*)((const uint8_t*)data + i)));
+  if constexpr (N >= Number::i8) return load_narrow<N>(data, i);
 }
 template <Number N>
 VL8_INLINE F load_number_part(const void* data, int64_t i, int64_t n) {
@@ -147,6 +156,7 @@ VL8_INLINE F load_number_part(const void* data, int64_t i, int64_t n) {
   if constexpr (N == Number::bf16) return from_bf16(_mm256_maskz_loadu_epi16(m, (const uint16_t*)data + i));
   if constexpr (N == Number::e4m3) return from_e4m3(_mm_maskz_loadu_epi8(m, (const uint8_t*)data + i));
   if constexpr (N == Number::e5m2) return from_e5m2(_mm_maskz_loadu_epi8(m, (const uint8_t*)data + i));
+  if constexpr (N >= Number::i8) return load_narrow_part<N>(data, i, n);
 }
 
 // 64 consecutive e4m3 as value / 256, codes of NaN as 480 / 256: Spoiled finds those.

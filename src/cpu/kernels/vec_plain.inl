@@ -131,9 +131,18 @@ VL8_INLINE F from_e4m3(U q) {
   U nan = (q & 0x7fu) == 0x7fu ? U{} + 0x7fc00000u : U{};
   return F(U(x) | nan | ((q & 0x80u) << 24));
 }
+}  // namespace
+}  // namespace vl8::cpu
+// clang-format off: uses the names above, and the names below use it
+#include "cpu/kernels/narrow_plain.inl"
+// clang-format on
+namespace vl8::cpu {
+namespace {
+
 template <Number N>
 static __attribute__((noinline)) F load_number_part(const void* data, int64_t i, int64_t n) {
   if constexpr (N == Number::f32) return load_part((const float*)data + i, n);
+  if constexpr (N >= Number::i8) return load_narrow_part<N>(data, i, n);
   U u = {};
   for (int j = 0; j < 16 && j < n; ++j)
     u[j] = N == Number::f16 || N == Number::bf16 ? ((const uint16_t*)data)[i + j]

@@ -35,7 +35,7 @@ cudaError_t cudaGetDeviceCount(int* n) { return *n = 1, cudaSuccess; }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
   *p = {};
   std::strcpy(p->name, "emulated");
-  p->major = 8, p->minor = 0, p->multiProcessorCount = 4, p->totalGlobalMem = kTotalBytes, p->l2CacheSize = 1 << 20;
+  p->major = 8, p->minor = 9, p->multiProcessorCount = 4, p->totalGlobalMem = kTotalBytes, p->l2CacheSize = 1 << 20;
   return cudaSuccess;
 }
 cudaError_t cudaSetDevice(int) { return cudaSuccess; }
