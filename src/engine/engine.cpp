@@ -126,7 +126,9 @@ std::unique_ptr<Batcher> Engine::make_batcher(const ServiceOptions& o, int64_t k
     fail(ErrorKind::unsupported, "batch-invariant answers of {} on {} in this precision are not there: its results depend on the batch",
          config().text.experts > 0 ? "mixtures of experts" : "dense models", model_.ops->name());
   const int64_t page = options_.page_tokens, per_token = kv_bytes_per_token();
-  if (kv_tokens == 0) {
+  if (kv_tokens > 0) {
+    kv_tokens = (kv_tokens + page - 1) / page * page;
+  } else {
     kv_tokens = o.kv_bytes / per_token;
     if (o.kv_bytes == 0) kv_tokens = std::min(o.max_running * max_context(), int64_t(double(available_memory_bytes()) * 0.4) / per_token);
   }

@@ -114,6 +114,7 @@ bool Store::commit(const std::string& source, const std::string& frame, std::vec
         .bind(source).bind(frame).bind(now).bind(now).blob(jpeg).step();
     int64_t part = 0;
     for (Event& e : events) {
+      e.source = source, e.frame = frame;  // what is told of an event names the frame under which it is kept
       Statement(*this, "INSERT INTO event (source, key, part, unix_s, body) VALUES (?, ?, ?, ?, '')")
           .bind(source).bind(frame).bind(part++).bind(e.unix_s).step();
       e.id = sqlite3_last_insert_rowid(db_);

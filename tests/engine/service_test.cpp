@@ -138,8 +138,8 @@ TEST(Service, BatchInvariantAnswersAreThoseOfOneAlone) {
 }
 
 TEST(Service, CancelWithinAStepAndDrain) {
-  auto service = Service::start(load_nano(), {});
   Collector c;
+  auto service = Service::start(load_nano(), {});
   const uint64_t id = service->submit(generation(service->engine(), question("Hello", {}, 0, 0, 3000)), c.on(0));
   c.wait_tokens(0, 5);
   service->cancel(id);
@@ -159,8 +159,8 @@ TEST(Service, CancelWithinAStepAndDrain) {
 TEST(Service, RefusesWhatCannotBe) {
   ServiceOptions o;
   o.max_running = 1, o.queue_requests = 1, o.kv_bytes = 16 * 64 * 4096;
+  Collector c;  // outlives the service, whose last events come while it ends
   auto service = Service::start(load_nano(), o);
-  Collector c;
   const Engine& e = service->engine();
   auto with = [&](auto change) {
     GenerationRequest g = generation(e, question("Hello", {}));
@@ -190,8 +190,8 @@ TEST(Service, RefusesWhatCannotBe) {
 }
 
 TEST(Service, EmbeddingsOfPicturesAndText) {
-  auto service = Service::start(load_nano(), {});
   Collector c;
+  auto service = Service::start(load_nano(), {});
   const std::string picture = noise_png(7);
   auto embed = [&](size_t slot, const ChatRequest& r) {
     GenerationRequest g = generation(service->engine(), r);

@@ -189,7 +189,7 @@ TEST_F(WatchTest, AFrameIsCommittedOnce) {
   store.failed(events[0].id, "y", 0, true);
   EXPECT_EQ(store.counts().given_up, 1);
   EXPECT_EQ(store.counts().pending, 0);
-  EXPECT_THROW(Store(folder_), Error);
+  EXPECT_THROW(Store{folder_}, Error);
 }
 
 TEST_F(WatchTest, RetentionByAgeAndSize) {
@@ -218,7 +218,7 @@ TEST_F(WatchTest, ExportsAreWhole) {
   EXPECT_EQ(coco["images"].size(), 1u);
   EXPECT_EQ(coco["categories"].size(), 2u);
   EXPECT_EQ(coco["annotations"][0]["bbox"], (nlohmann::json{1.0, 2.0, 10.0, 20.0}));
-  EXPECT_EQ(read_file(folder_ / std::string(coco["images"][0]["file_name"])), "jpeg");
+  EXPECT_EQ(read_file(folder_ / coco["images"][0]["file_name"].get<std::string>()), "jpeg");
 }
 
 // A process that commits frames one after another is killed at random moments, again and again: in the end every frame is
