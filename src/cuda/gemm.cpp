@@ -55,7 +55,7 @@ void launch_choice(const GemmArgs& a, const GemmChoice& choice, const GemmContex
       return a.w_format == Format::e4m3 ? sm90::launch_stream_e4m3(a, choice.tile.columns, context)
                                         : sm90::launch_stream_bf16(a, choice.tile.columns, context);
     case GemmKernel::tiles: {
-      auto find = a.w_format == Format::e4m3 ? sm90::find_e4m3_tiles : choice.tile.turns ? sm90::find_bf16_turns : sm90::find_bf16_tiles;
+      auto find = a.w_format == Format::e4m3 ? sm90::find_e4m3_tiles : sm90::find_bf16_tiles;
       const sm90::TileKernel* tiles = find(choice.tile, fused);
       check(tiles != nullptr, "tile {} x {} is not built", choice.tile.rows, choice.tile.columns);
       return tiles->launch(a, choice.band, context);

@@ -18,13 +18,21 @@ TEST(GemmChoice, FewRowsStreamWeightsManyRowsTile) {
   EXPECT_EQ(choose_gemm(fp8(16, 24576, 4096)).kernel, GemmKernel::stream);
   EXPECT_EQ(choose_gemm(fp8(64, 24576, 4096)).tile.columns, 64);
   EXPECT_EQ(choose_gemm(fp8(4096, 24576, 4096)).kernel, GemmKernel::tiles);
-  EXPECT_EQ(choose_gemm(fp8(4096, 24576, 4096)).tile.rows, 256);
+  EXPECT_EQ(choose_gemm(fp8(4096, 24576, 4096)).tile.rows, 128);
   EXPECT_EQ(choose_gemm(fp8(4096, 24576, 4096, 89)).kernel, GemmKernel::mma);
   EXPECT_EQ(choose_gemm(bf16(4096, 4096, 4096, 80)).kernel, GemmKernel::mma);
 }
 
 // 1152 = 8 x 144: 256 tiles of 144 columns fill two waves of 132, 288 of 128 need three.
 TEST(GemmChoice, TileWidthFillsTheWaves) { EXPECT_EQ(choose_gemm(bf16(4096, 1152, 1152)).tile.columns, 144); }
+
+TEST(GemmChoice, CublasLtWhereItIsThereAndTakesTheProduct) {
+  GemmProblem p = bf16(4096, 4096, 4096);
+  p.library = true;
+  EXPECT_EQ(choose_gemm(p).kernel, GemmKernel::library);
+  p.m = 2;
+  EXPECT_EQ(choose_gemm(p).kernel, GemmKernel::gemv);
+}
 
 TEST(GemmChoice, OddProductsGoToThePlainKernel) {
   GemmProblem p = fp8(100, 320, 192);
@@ -84,9 +92,9 @@ TEST(GemmTable, RefusesWhatItCannotTrust) {
   EXPECT_EQ(GemmTable::parse(text, "other card", 90, 132).size(), 0u);
   EXPECT_EQ(GemmTable::parse("", "card", 90, 132).size(), 0u);
   std::string head = text.substr(0, text.find('\n') + 1);
-  EXPECT_EQ(GemmTable::parse(head + "1 4096 4096 1 2 2 1 2 0 9 0 0 1 0 0 1\n", "card", 90, 132).size(), 0u);   // no such kernel
-  EXPECT_EQ(GemmTable::parse(head + "1 4096 4096 1 7 2 1 2 0 1 0 0 1 0 0 1\n", "card", 90, 132).size(), 0u);   // no such format
-  EXPECT_EQ(GemmTable::parse(head + "4096 4096 4096 1 2 2 1 2 0 1 0 0 1 0 0 1\n", "card", 90, 132).size(), 0u);  // gemv of 4096 rows
+  EXPECT_EQ(GemmTable::parse(head + "1 4096 4096 1 2 2 1 2 0 9 0 0 1 0 1\n", "card", 90, 132).size(), 0u);   // no such kernel
+  EXPECT_EQ(GemmTable::parse(head + "1 4096 4096 1 7 2 1 2 0 1 0 0 1 0 1\n", "card", 90, 132).size(), 0u);   // no such format
+  EXPECT_EQ(GemmTable::parse(head + "4096 4096 4096 1 2 2 1 2 0 1 0 0 1 0 1\n", "card", 90, 132).size(), 0u);  // gemv of 4096 rows
   EXPECT_EQ(GemmTable::parse(head + "junk\n", "card", 90, 132).size(), 0u);
 }
 

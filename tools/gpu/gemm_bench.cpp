@@ -205,7 +205,6 @@ void check_any() {
 GemmChoice gemv() { return {GemmKernel::gemv, {}, 0}; }
 GemmChoice stream(int t) { return {GemmKernel::stream, {0, t, 1}, 0}; }
 GemmChoice tiles(int r, int n, int c, int band = 8) { return {GemmKernel::tiles, {r, n, c}, band}; }
-GemmChoice turns(int n) { return {GemmKernel::tiles, {128, n, 1, true}, 8}; }
 GemmChoice mma(int rows, int splits) { return {GemmKernel::mma, {rows, 128, 1}, 0, splits}; }
 
 void check_all() {
@@ -253,10 +252,11 @@ void check_all() {
     check_one(with(b(777, 4304, 1152), [](Shape& s) { s.bias = true; s.epilogue = Epilogue::gelu_tanh; }), tiles(128, n, c));
     check_one(with(b(515, 1152, 4304), [](Shape& s) { s.bias = true; s.residual = true; }), tiles(128, n, c));
   }
-  for (int n : {128, 136, 144, 192}) {
-    check_one(with(b(300, 1000, 1152), [](Shape& s) { s.y = f32; s.bias = true; }), turns(n));
-    check_one(with(b(5000, 4304, 1152), [](Shape& s) { s.bias = true; s.epilogue = Epilogue::gelu_tanh; }), turns(n));
-    check_one(with(b(515, 1152, 4304), [](Shape& s) { s.bias = true; s.residual = true; }), turns(n));
+  if (cublaslt_found()) {
+    GemmChoice library{GemmKernel::library, {}, 0};
+    check_one(e(512, 3072, 2048), library);
+    check_one(with(e(132, 4096, 4096), [](Shape& s) { s.residual = true; }), library);
+    check_one(b(300, 1152, 4304), library);
   }
   for (int r : {32, 128})
     for (int splits : {1, 3}) {
@@ -402,11 +402,11 @@ void bench_all() {
   bench({256, 4096, 4096}, {tiles(256, 128, 2), tiles(128, 128, 2), stream(64)}, true);
   bench({128, 24576, 4096}, {tiles(128, 128, 2), stream(64)}, true);
   for (auto [n, k] : {std::pair{3456, 1152}, {1152, 1152}, {4304, 1152}, {1152, 4304}, {4608, 4608}})
-    bench(b(4096, n, k), {tiles(128, 256, 1), tiles(128, 216, 1), tiles(128, 192, 1), tiles(128, 144, 1), tiles(128, 128, 1), tiles(128, 128, 2), tiles(128, 256, 2), turns(192), turns(144), turns(136), turns(128)}, true);
+    bench(b(4096, n, k), {tiles(128, 256, 1), tiles(128, 216, 1), tiles(128, 192, 1), tiles(128, 144, 1), tiles(128, 128, 1), tiles(128, 128, 2), tiles(128, 256, 2)}, true);
   auto gelu = [](Shape s) { s.bias = true, s.epilogue = Epilogue::gelu_tanh; return s; };
   auto residual = [](Shape s) { s.bias = s.residual = true; return s; };
-  bench(gelu(b(4096, 4304, 1152)), {tiles(128, 216, 1), turns(136), turns(192)}, false);
-  bench(residual(b(4096, 1152, 4304)), {tiles(128, 144, 1), turns(144)}, false);
+  bench(gelu(b(4096, 4304, 1152)), {tiles(128, 216, 1)}, false);
+  bench(residual(b(4096, 1152, 4304)), {tiles(128, 144, 1)}, false);
   bench(a16({16, 24576, 4096}), {mma(32, 1)}, false);
   bench(a16({16, 4096, 4096}), {mma(32, 4), mma(32, 8)}, false);
   bench(a16({4096, 24576, 4096}), {mma(128, 1)}, false);

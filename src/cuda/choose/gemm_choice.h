@@ -30,7 +30,6 @@ enum class GemmKernel : uint8_t {
 
 struct TileShape {
   int rows = 0, columns = 0, cluster = 1;
-  bool turns = false;  // tiles: a tile a warpgroup, written while the other multiplies; else both share one
   bool operator==(const TileShape&) const = default;
 };
 

@@ -6,7 +6,7 @@
 namespace vl8::cuda {
 namespace {
 
-constexpr int kVersion = 2;  // raise when a kernel changes so much that old measurements mislead
+constexpr int kVersion = 1;  // raise when a kernel changes so much that old measurements mislead
 
 std::string header(std::string_view device) { return "vl8 gemm table " + std::to_string(kVersion) + " " + std::string(device); }
 
@@ -32,8 +32,7 @@ std::string GemmTable::text(std::string_view device) const {
   out << header(device) << "\n";
   for (const auto& [key, c] : rows_) {
     std::apply([&](auto... field) { ((out << int64_t(field) << ' '), ...); }, key);
-    out << int(c.kernel) << ' ' << c.tile.rows << ' ' << c.tile.columns << ' ' << c.tile.cluster << ' ' << c.tile.turns << ' ' << c.band
-        << ' ' << c.splits
+    out << int(c.kernel) << ' ' << c.tile.rows << ' ' << c.tile.columns << ' ' << c.tile.cluster << ' ' << c.band << ' ' << c.splits
         << "\n";
   }
   return out.str();
@@ -51,7 +50,7 @@ GemmTable GemmTable::parse(std::string_view text, std::string_view device, int s
     int x, w, y, scales, fused, kernel;
     GemmChoice c;
     if (!(in >> p.m >> p.n >> p.k >> p.experts >> x >> w >> y >> scales >> fused >> kernel >> c.tile.rows >> c.tile.columns >>
-          c.tile.cluster >> c.tile.turns >> c.band >> c.splits))
+          c.tile.cluster >> c.band >> c.splits))
       continue;
     if (p.m < 1 || p.n < 1 || p.k < 1 || p.experts < 1 || std::max({x, w, y}) > 2 || std::min({x, w, y, scales}) < 0 || scales > 3)
       continue;

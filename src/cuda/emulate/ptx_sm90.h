@@ -64,6 +64,7 @@ inline void tma_load(void* to, const CUtensorMap* map, uint64_t* bar, int column
   const EmulatedMap& m = *reinterpret_cast<const EmulatedMap*>(map);
   uintptr_t base = reinterpret_cast<uintptr_t>(to);
   check(base % (m.swizzle ? 1024 : 128) == 0, "tensor copy to a misaligned address");
+  check(int64_t(column) * m.element_bytes % 16 == 0, "a tensor copy must start at a multiple of 16 bytes of a row");
   for (int r = 0; r < m.box_rows; ++r)
     for (int b = 0; b < m.box_bytes; ++b) {
       int64_t from_row = row + r, from_byte = int64_t(column) * m.element_bytes + b;

@@ -21,7 +21,9 @@ template <Format F, int T>
 struct StreamPlan {
   static constexpr int kDepth = F == Format::e4m3 ? 128 : 64;
   static constexpr int kWBytes = kStreamRows * 128, kXBytes = T * 128;
-  static constexpr int kScaleBytes = F == Format::e4m3 ? 128 * ((T * 4 + 127) / 128) : 0;
+  // Scales come in a box that starts at a multiple of 16 bytes (the copy engine takes no other start; tokens of an expert
+  // begin anywhere): up to 3 tokens before the tile, so the box is 4 longer.
+  static constexpr int kScaleBox = T + 4, kScaleBytes = F == Format::e4m3 ? 128 * ((kScaleBox * 4 + 127) / 128) : 0;
   static constexpr int kStageBytes = kWBytes + kXBytes;
   // Two blocks share a multiprocessor: while one finishes a tile the other keeps memory busy.
   static constexpr int kStages = (112 * 1024 - 1024 - 512 - kOrderBytes) / (kStageBytes + kScaleBytes);
@@ -156,7 +158,7 @@ __global__ void __launch_bounds__(kStreamThreads, 2)
     auto load_w = [&](const StreamTile& t, int kb, int s) {
       uint8_t* ws = stages + s * P::kStageBytes;
       int row = t.expert * a.n + t.w_row;
-      barrier_arrive_expect(&full[s], P::kWBytes + P::kXBytes + (F == Format::e4m3 ? T * 4 : 0));
+      barrier_arrive_expect(&full[s], P::kWBytes + P::kXBytes + (F == Format::e4m3 ? P::kScaleBox * 4 : 0));
       tma_load(ws, &w_map, &full[s], kb * P::kDepth, row, kEvictFirst);
       if constexpr (Fused)
         tma_load(ws + kOutRows * 128, &w_map, &full[s], kb * P::kDepth, row + a.columns, kEvictFirst);
@@ -164,7 +166,7 @@ __global__ void __launch_bounds__(kStreamThreads, 2)
     auto load_x = [&](const StreamTile& t, int kb, int s) {
       tma_load(stages + s * P::kStageBytes + P::kWBytes, &x_map, &full[s], kb * P::kDepth, t.token0, kEvictLast);
       if constexpr (F == Format::e4m3)
-        tma_load(scales + s * (P::kScaleBytes / 4), &scale_map, &full[s], t.token0, kb, kEvictLast);
+        tma_load(scales + s * (P::kScaleBytes / 4), &scale_map, &full[s], t.token0 & ~3, kb, kEvictLast);
     };
     // W does not depend on the previous kernel: fill the ring with it, then wait, then fetch x for those stages.
     int64_t ahead = begin;
@@ -205,7 +207,7 @@ __global__ void __launch_bounds__(kStreamThreads, 2)
       barrier_wait(&full[stage], phase);
       const uint8_t* ws = stages + stage * P::kStageBytes;
       uint64_t xd = matrix_descriptor(ws + P::kWBytes);
-      const float* xs = scales + stage * (P::kScaleBytes / 4) + own_token;
+      const float* xs = scales + stage * (P::kScaleBytes / 4) + (t.token0 & 3) + own_token;
       float part[2][T / 2];
 #pragma unroll
       for (int m = 0; m < 2; ++m)
@@ -227,7 +229,7 @@ __global__ void __launch_bounds__(kStreamThreads, 2)
 #pragma unroll
       for (int j = 0; j < T / 8; ++j) {
         float2 x = {1.0f, 1.0f};
-        if constexpr (F == Format::e4m3) x = *reinterpret_cast<const float2*>(xs + 8 * j);
+        if constexpr (F == Format::e4m3) x = make_float2(xs[8 * j], xs[8 * j + 1]);
 #pragma unroll
         for (int m = 0; m < 2; ++m) {
           float sx = x.x * w[m], sy = x.y * w[m];
@@ -284,7 +286,7 @@ void launch_stream_as(const GemmArgs& a, const GemmContext& context) {
   CUtensorMap w_map = matrix_map(a.w, F, int64_t(a.experts) * a.n, a.k, a.k, Fused ? 64 : 128, P::kDepth, true);
   CUtensorMap scale_map = x_map;
   if (F == Format::e4m3)
-    scale_map = matrix_map(a.x_scale, Format::f32, scale_groups(a.k), a.x_scale_stride, a.x_scale_stride, 1, T, false);
+    scale_map = matrix_map(a.x_scale, Format::f32, scale_groups(a.k), a.x_scale_stride, a.x_scale_stride, 1, P::kScaleBox, false);
   LaunchShape shape{dim3(unsigned(2 * context.sm_count)), dim3(kStreamThreads), P::kSharedBytes};
   launch("sm90 stream", kernel, shape, context, x_map, w_map, scale_map, a, context.workspace);
 }

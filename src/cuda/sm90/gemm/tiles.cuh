@@ -18,15 +18,16 @@ namespace vl8::cuda::sm90 {
 
 constexpr int kRowBytes = 128;  // of one stage: one swizzle atom
 
-// Turns: each consumer warpgroup has a tile of 64 MW rows to itself, every other one, and writes it while the other warpgroup
-// multiplies; else both share a tile of 128 MW rows.
-template <Format F, int MW, int N, bool Fused, bool Turns>
+template <Format F, int MW, int N, bool Fused>
 struct TilePlan {
-  static constexpr int kRows = (Turns ? 64 : 128) * MW;        // of x; each consumer warpgroup has 64 MW of them
+  static constexpr int kRows = 128 * MW;                       // of x; each consumer warpgroup has 64 MW of them
   static constexpr int kDepth = F == Format::e4m3 ? 128 : 64;  // features of a stage
   static constexpr int kXBytes = kRows * kRowBytes, kWBytes = N * kRowBytes;
-  static constexpr int kScaleBytes = F == Format::e4m3 ? kRows * 4 : 0;
-  static constexpr int kTxBytes = kXBytes + kWBytes + kScaleBytes;
+  // Scales come in boxes that start at a multiple of 16 bytes (the copy engine takes no other start; rows of an expert begin
+  // anywhere): up to 3 rows before the tile, so a box is 4 longer than the rows that it serves.
+  static constexpr int kScaleBoxes = F == Format::e4m3 ? kRows / 128 : 0, kScaleBox = 132;
+  static constexpr int kScaleBytes = F == Format::e4m3 ? ((kRows + 4) * 4 + 127) / 128 * 128 : 0;
+  static constexpr int kTxBytes = kXBytes + kWBytes + kScaleBoxes * kScaleBox * 4;
   static constexpr int kStageBytes = (kXBytes + kWBytes + 1023) / 1024 * 1024;
   static constexpr int kStages = (227 * 1024 - 2048) / (kStageBytes + kScaleBytes);
   static constexpr int kSharedBytes = 1024 + kStages * (kStageBytes + kScaleBytes) + 2 * 8 * kStages;
@@ -73,13 +74,12 @@ __device__ __forceinline__ void scale_columns(const GemmArgs& a, int expert, int
     }
 }
 
-template <Format F, int MW, int N, int Cluster, bool Fused, bool Turns>
+template <Format F, int MW, int N, int Cluster, bool Fused>
 __global__ void __launch_bounds__(384, 1)
     tiles_kernel(const __grid_constant__ CUtensorMap x_map, const __grid_constant__ CUtensorMap w_map,
                  const __grid_constant__ CUtensorMap scale_map, const GemmArgs a, int band) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  using P = TilePlan<F, MW, N, Fused, Turns>;
-  static_assert(F == Format::bf16 || !Turns, "E4M3 sums leave the tensor cores too often for one warpgroup to keep them busy");
+  using P = TilePlan<F, MW, N, Fused>;
   static_assert(F == Format::bf16 || N == 128, "an E4M3 tile has one block of weight scales, or one of gate and one of up");
   VL8_DYNAMIC_SHARED(uint8_t, raw);
   uint8_t* stages = raw + (1024 - shared_address(raw) % 1024) % 1024;
@@ -92,7 +92,7 @@ __global__ void __launch_bounds__(384, 1)
   if (threadIdx.x == 0) {
     for (int s = 0; s < P::kStages; ++s) {
       barrier_init(&full[s], 1);
-      barrier_init(&empty[s], (Turns ? 4 : 8) * Cluster);  // one arrival a consumer warp and block
+      barrier_init(&empty[s], 8 * Cluster);  // one arrival a consumer warp and block
     }
     barrier_init_fence();
     tma_prefetch(&x_map), tma_prefetch(&w_map);
@@ -136,7 +136,8 @@ __global__ void __launch_bounds__(384, 1)
             tma_load(ws, &w_map, &full[stage], k0, w_row, kEvictNormal);
           }
           if constexpr (F == Format::e4m3)
-            tma_load(scales + stage * P::kRows, &scale_map, &full[stage], t.row0, kb, kEvictNormal);
+            for (int b = 0; b < P::kScaleBoxes; ++b)
+              tma_load(scales + stage * (P::kScaleBytes / 4) + 128 * b, &scale_map, &full[stage], (t.row0 & ~3) + 128 * b, kb, kEvictNormal);
           advance();
         }
       }
@@ -144,19 +145,12 @@ __global__ void __launch_bounds__(384, 1)
   } else {
     registers_raise<232>();
     wait_for_previous();  // y and the residual are touched by these threads
-    int part_row = Turns ? 0 : (group - 1) * 64 * MW;  // first row of this warpgroup in the tile
-    int own_row = part_row + (threadIdx.x % 128) / 32 * 16 + threadIdx.x % 32 / 4;
-    auto skip = [&] {  // the stages of a tile that is the other warpgroup's
-      stage += depth_blocks;
-      phase ^= uint32_t(stage / P::kStages) & 1;
-      stage %= P::kStages;
-    };
-    if (Turns && group == 2) skip();
-    int step = int(gridDim.x) / Cluster * (Turns ? 2 : 1), first = int(blockIdx.x) / Cluster + (Turns ? (group - 1) * int(gridDim.x) / Cluster : 0);
-    for (int i = first; order.find(a, i, t); i += step) {
+    int own_row = (group - 1) * 64 * MW + (threadIdx.x % 128) / 32 * 16 + threadIdx.x % 32 / 4;
+    for (int i = blockIdx.x / Cluster; order.find(a, i, t); i += gridDim.x / Cluster) {
       int column = (t.column_tile * Cluster + int(rank)) * P::kOutColumns;
       float sum[MW][N / 2] = {};
       auto release = [&](int s) {
+        __syncwarp();  // every lane has read its scales
         if (threadIdx.x % 32 < Cluster) {
           if constexpr (Cluster > 1)
             barrier_arrive_remote(&empty[s], threadIdx.x % 32);
@@ -181,8 +175,9 @@ __global__ void __launch_bounds__(384, 1)
 #pragma unroll
           for (int m = 0; m < MW; ++m) {
             float part[N / 2];
-            uint64_t xd = matrix_descriptor(xs + (part_row + 64 * m) * kRowBytes);
-            float x0 = scales[stage * P::kRows + own_row + 64 * m], x1 = scales[stage * P::kRows + own_row + 64 * m + 8];
+            uint64_t xd = matrix_descriptor(xs + ((group - 1) * MW + m) * 64 * kRowBytes);
+            const float* x_scales = scales + stage * (P::kScaleBytes / 4) + (t.row0 & 3) + own_row + 64 * m;
+            float x0 = x_scales[0], x1 = x_scales[8];
 #pragma unroll
             for (int j = 0; j < N / 2; ++j) pin(part[j]);
             wgmma_fence();
@@ -215,7 +210,7 @@ __global__ void __launch_bounds__(384, 1)
           wgmma_fence();
 #pragma unroll
           for (int m = 0; m < MW; ++m) {
-            uint64_t xd = matrix_descriptor(xs + (part_row + 64 * m) * kRowBytes);
+            uint64_t xd = matrix_descriptor(xs + ((group - 1) * MW + m) * 64 * kRowBytes);
 #pragma unroll
             for (int k = 0; k < 4; ++k) Wgmma<F, N>::run(sum[m], xd + 2 * k, wd + 2 * k, 1);
           }
@@ -235,7 +230,6 @@ __global__ void __launch_bounds__(384, 1)
 #pragma unroll
           for (int j = 0; j < N / 2; ++j) pin(sum[m][j]);
         release(previous);
-        if (Turns) skip();
       }
 #pragma unroll
       for (int m = 0; m < MW; ++m) {
@@ -256,10 +250,10 @@ __global__ void __launch_bounds__(384, 1)
 #endif
 }
 
-template <Format F, int MW, int N, int Cluster, bool Fused, bool Turns = false>
+template <Format F, int MW, int N, int Cluster, bool Fused>
 void launch_tiles_as(const GemmArgs& a, int band, const GemmContext& context) {
-  using P = TilePlan<F, MW, N, Fused, Turns>;
-  auto kernel = tiles_kernel<F, MW, N, Cluster, Fused, Turns>;
+  using P = TilePlan<F, MW, N, Fused>;
+  auto kernel = tiles_kernel<F, MW, N, Cluster, Fused>;
   static bool allowed = (allow_shared(kernel, P::kSharedBytes), true);
   (void)allowed;
   int64_t w_rows = int64_t(a.experts) * a.n;
@@ -267,7 +261,7 @@ void launch_tiles_as(const GemmArgs& a, int band, const GemmContext& context) {
   CUtensorMap w_map = matrix_map(a.w, F, w_rows, a.k, a.k, Fused ? N / 2 : N, P::kDepth, true);
   CUtensorMap scale_map = x_map;
   if (F == Format::e4m3)
-    scale_map = matrix_map(a.x_scale, Format::f32, scale_groups(a.k), a.x_scale_stride, a.x_scale_stride, 1, P::kRows, false);
+    scale_map = matrix_map(a.x_scale, Format::f32, scale_groups(a.k), a.x_scale_stride, a.x_scale_stride, 1, P::kScaleBox, false);
   int clusters = context.sm_count / Cluster;
   if (!a.offsets) {
     int64_t columns = (a.columns + P::kOutColumns - 1) / P::kOutColumns;

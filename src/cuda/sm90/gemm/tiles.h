@@ -13,6 +13,5 @@ struct TileKernel {
 // Rows of each format; x and W must have that format.
 const TileKernel* find_e4m3_tiles(const TileShape& shape, bool fused);
 const TileKernel* find_bf16_tiles(const TileShape& shape, bool fused);
-const TileKernel* find_bf16_turns(const TileShape& shape, bool fused);  // shape.turns
 
 }  // namespace vl8::cuda::sm90
