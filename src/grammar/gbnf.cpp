@@ -4,21 +4,20 @@
 #include <map>
 
 #include "core/error.h"
-#include "text/utf8.h"
+#include "grammar/code_point_reader.h"
 
 namespace vl8 {
 namespace {
 
-constexpr char32_t kEnd = 0xFFFFFFFF;
 constexpr int64_t kMaxRepeat = 100'000;
 
 bool in_name(char32_t c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
 }
 
-class Parser {
+class Parser : CodePointReader {
  public:
-  Parser(std::string_view text, const GrammarLimits& limits) : text_(text), limits_(limits) {}
+  Parser(std::string_view text, const GrammarLimits& limits) : CodePointReader(text), limits_(limits) {}
 
   Grammar parse() {
     skip();
@@ -33,23 +32,11 @@ class Parser {
   }
 
  private:
-  [[noreturn]] void bad(std::string_view what) const {
+  [[noreturn]] void bad(std::string_view what) const override {
     const auto line = 1 + std::count(text_.begin(), text_.begin() + int64_t(std::min(at_, text_.size())), '\n');
     fail_input("the grammar, line {}: {}", line, what);
   }
 
-  char32_t peek() const { return at_ < text_.size() ? decode_valid(text_.data() + at_).value : kEnd; }
-  char32_t next() {
-    if (at_ >= text_.size()) bad("it ends too early");
-    CodePoint c = decode_valid(text_.data() + at_);
-    at_ += c.bytes;
-    return c.value;
-  }
-  bool take(std::string_view s) {
-    if (!text_.substr(at_).starts_with(s)) return false;
-    at_ += s.size();
-    return true;
-  }
   void skip() {  // white space and comments
     for (;;) {
       const char32_t c = peek();
@@ -216,12 +203,11 @@ class Parser {
     return v;
   }
 
-  std::string_view text_;
   const GrammarLimits& limits_;
   Grammar grammar_;
   std::map<std::string, int32_t> ids_;
   std::vector<size_t> first_use_;
-  size_t at_ = 0, depth_ = 0, quantifiers_ = 0;
+  size_t depth_ = 0, quantifiers_ = 0;
 };
 
 }  // namespace

@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 #include "grammar/char_dfa.h"
-#include "text/utf8.h"
+#include "grammar/code_point_reader.h"
 
 namespace vl8 {
 namespace {
@@ -28,12 +28,11 @@ struct Node {
 };
 
 constexpr int64_t kMaxRepeat = 100'000;
-constexpr char32_t kEnd = 0xFFFFFFFF;
 
-class Parser {
+class Parser : CodePointReader {
  public:
   Parser(std::string_view pattern, const GrammarLimits& limits, std::string_view where)
-      : text_(pattern), limits_(limits), where_(where) {}
+      : CodePointReader(pattern), limits_(limits), where_(where) {}
 
   Node parse() {
     Node n = alternatives();
@@ -42,27 +41,13 @@ class Parser {
   }
 
  private:
-  [[noreturn]] void bad(std::string_view what) const {
+  [[noreturn]] void bad(std::string_view what) const override {
     fail_input("{}: at byte {} of the pattern \"{}\": {}", where_, at_, text_.substr(0, 200), what);
   }
   [[noreturn]] void unsupported(std::string_view what) const {
     fail(ErrorKind::unsupported, "{}: at byte {} of the pattern \"{}\": {}", where_, at_, text_.substr(0, 200), what);
   }
 
-  char32_t peek(size_t ahead = 0) const {  // ahead: in bytes, only behind ASCII
-    return at_ + ahead < text_.size() ? decode_valid(text_.data() + at_ + ahead).value : kEnd;
-  }
-  char32_t next() {
-    if (at_ >= text_.size()) bad("it ends too early");
-    CodePoint c = decode_valid(text_.data() + at_);
-    at_ += c.bytes;
-    return c.value;
-  }
-  bool take(std::string_view s) {
-    if (!text_.substr(at_).starts_with(s)) return false;
-    at_ += s.size();
-    return true;
-  }
 
   Node alternatives() {
     if (++depth_ > limits_.depth) bad(fmt::format("groups are nested deeper than {}", limits_.depth));
@@ -261,10 +246,9 @@ class Parser {
     return inverted ? ~set : set;
   }
 
-  std::string_view text_;
   const GrammarLimits& limits_;
   std::string_view where_;
-  size_t at_ = 0, depth_ = 0;
+  size_t depth_ = 0;
 };
 
 // What a pattern means for the whole text: open sides take any text, anchors close them.

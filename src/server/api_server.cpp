@@ -160,10 +160,10 @@ struct ApiServer::Impl {
 };
 
 // A browser says which page a request comes from. Pages of other origins are refused unless they are allowed: also those that
-// need no preflight, so that no web page can make a server without keys work.
+// need no preflight, so that no web page can make a server without keys work. "null" is what a sandboxed frame of any site sends.
 std::optional<ApiError> ApiServer::Impl::check_origin(const HttpRequest& r, const ServerConfig& c, HttpHeaders& extra) const {
   const std::string_view origin = r.header("origin");
-  if (origin.empty() || origin == "null") return std::nullopt;
+  if (origin.empty()) return std::nullopt;
   const size_t scheme = origin.find("://");
   if (scheme != std::string_view::npos && origin.substr(scheme + 3) == r.header("host")) return std::nullopt;  // our own page
   bool allowed = false, any = false;

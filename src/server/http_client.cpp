@@ -1,22 +1,11 @@
 #include "server/http_client.h"
 
-#include <boost/asio.hpp>
-#include <boost/asio/ssl.hpp>
-#include <boost/beast/core.hpp>
-#include <boost/beast/http.hpp>
 #include <optional>
+
+#include "server/asio.h"
 
 namespace vl8 {
 namespace {
-
-namespace asio = boost::asio;
-namespace beast = boost::beast;
-namespace http = beast::http;
-namespace ssl = asio::ssl;
-using boost::system::error_code;
-using tcp = asio::ip::tcp;
-using asio::awaitable;
-constexpr auto kNoThrow = asio::as_tuple(asio::use_awaitable);
 
 struct Url {
   bool tls = false;

@@ -1,28 +1,17 @@
 #include "server/http_server.h"
 
-#include <boost/asio.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
-#include <boost/asio/ssl.hpp>
-#include <boost/beast/core.hpp>
-#include <boost/beast/http.hpp>
 #include <csignal>
 #include <list>
 
 #include "core/log.h"
+#include "server/asio.h"
 
 namespace vl8 {
 namespace {
 
-namespace asio = boost::asio;
-namespace beast = boost::beast;
-namespace http = beast::http;
-namespace ssl = asio::ssl;
-using boost::system::error_code;
-using tcp = asio::ip::tcp;
-using asio::awaitable;
 using asio::use_awaitable;
 using namespace asio::experimental::awaitable_operators;
-constexpr auto kNoThrow = asio::as_tuple(use_awaitable);
 
 std::chrono::nanoseconds seconds(double s) { return std::chrono::nanoseconds(int64_t(s * 1e9)); }
 

@@ -1,26 +1,14 @@
 // The bundled model under random schemas: every answer is a valid document, whatever the model would like to say.
 // VL8_DOCUMENTS=1000 makes that many (a few minutes); a smaller number otherwise.
 #include <gtest/gtest.h>
-#include <valijson/adapters/nlohmann_json_adapter.hpp>
-#include <valijson/schema.hpp>
-#include <valijson/schema_parser.hpp>
-#include <valijson/validator.hpp>
 
 #include "engine/engine.h"
 #include "grammar/structured_output.h"
 #include "random_schema.h"
+#include "valid_document.h"
 
 namespace vl8 {
 namespace {
-
-bool is_valid(const nlohmann::ordered_json& schema, const nlohmann::json& document) {
-  const nlohmann::json plain = nlohmann::json::parse(schema.dump());
-  valijson::Schema parsed;
-  valijson::SchemaParser parser;
-  parser.populateSchema(valijson::adapters::NlohmannJsonAdapter(plain), parsed);
-  valijson::Validator validator;
-  return validator.validate(parsed, valijson::adapters::NlohmannJsonAdapter(document), nullptr);
-}
 
 TEST(ModelDocuments, OfRandomSchemasAreValid) {
   const char* asked = getenv("VL8_DOCUMENTS");
@@ -44,7 +32,7 @@ TEST(ModelDocuments, OfRandomSchemasAreValid) {
     cut += a.finish != Finish::stop;
     nlohmann::json document;
     ASSERT_NO_THROW(document = nlohmann::json::parse(a.text)) << a.text << "\nschema " << schema << " seed " << seed;
-    ASSERT_TRUE(is_valid(schema, document)) << a.text << "\nschema " << schema << " seed " << seed;
+    ASSERT_TRUE(test::is_valid(schema, document)) << a.text << "\nschema " << schema << " seed " << seed;
   }
   EXPECT_EQ(cut, 0);
   fmt::print("{} documents, {} tokens, all valid\n", documents, tokens);

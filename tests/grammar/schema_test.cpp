@@ -2,10 +2,6 @@
 // validator judges.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <valijson/adapters/nlohmann_json_adapter.hpp>
-#include <valijson/schema.hpp>
-#include <valijson/schema_parser.hpp>
-#include <valijson/validator.hpp>
 
 #include <filesystem>
 #include <fstream>
@@ -14,6 +10,7 @@
 #include "grammar/json_schema.h"
 #include "random_schema.h"
 #include "support.h"
+#include "valid_document.h"
 
 namespace vl8 {
 namespace {
@@ -205,15 +202,6 @@ TEST(JsonSchema, PublishedSuite) {
   EXPECT_GT(accepted, valid * 9 / 10);
 }
 
-bool is_valid(const Json& schema, const nlohmann::json& document) {
-  const nlohmann::json plain = nlohmann::json::parse(schema.dump());
-  valijson::Schema parsed;
-  valijson::SchemaParser parser;
-  parser.populateSchema(valijson::adapters::NlohmannJsonAdapter(plain), parsed);
-  valijson::Validator validator;
-  return validator.validate(parsed, valijson::adapters::NlohmannJsonAdapter(document), nullptr);
-}
-
 // Random answers of random schemas, within a budget, judged by valijson.
 TEST(JsonSchema, RandomDocumentsOfRandomSchemasAreValid) {
   const unsigned seed = std::random_device{}();
@@ -235,7 +223,7 @@ TEST(JsonSchema, RandomDocumentsOfRandomSchemasAreValid) {
     }
     nlohmann::json document;
     ASSERT_NO_THROW(document = nlohmann::json::parse(text)) << text << "\nschema " << schema << " seed " << seed;
-    ASSERT_TRUE(is_valid(schema, document)) << text << "\nschema " << schema << " seed " << seed;
+    ASSERT_TRUE(test::is_valid(schema, document)) << text << "\nschema " << schema << " seed " << seed;
   }
 }
 

@@ -1,8 +1,11 @@
 // Starts `vl8 serve` on a free port and talks to it. Needs nothing but Node 20.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import fs from 'node:fs';
 import net from 'node:net';
+import os from 'node:os';
 import path from 'node:path';
+import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 export const source = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
@@ -28,6 +31,12 @@ export class Server {
     s.url = line.match(/ready: (https?:\/\/\S+)\/v1/)[1];
     s.port = Number(new URL(s.url).port);
     return s;
+  }
+
+  // One with short timeouts and small limits, so that what breaks them does so soon.
+  static strict() {
+    return Server.start(['--header-timeout-s', '1', '--body-timeout-s', '1', '--idle-timeout-s', '1', '--send-timeout-s', '1',
+      '--max-body-bytes', '4000000', '--max-images', '2', '--max-image-pixels', '1000000', '--queue', '8']);
   }
 
   async stop(signal = 'SIGTERM') {
@@ -80,6 +89,17 @@ export async function events(response) {
     }
   }
   return list;
+}
+
+// A request as bytes, and the status of the bytes that came back.
+export const http = (method, target, headers, body = '') => `${method} ${target} HTTP/1.1\r\nhost: x\r\n${headers}\r\n${body}`;
+export const status = (reply) => Number(reply.split(' ')[1]);
+
+// A folder that is gone when the tests have ended.
+export function scratch() {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'vl8-serve-'));
+  after(() => fs.rmSync(dir, { recursive: true }));
+  return dir;
 }
 
 export const ask = (content, more = {}) => ({ model: 'nano', messages: [{ role: 'user', content }], max_tokens: 24, temperature: 0, ...more });

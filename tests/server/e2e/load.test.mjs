@@ -4,24 +4,15 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
-import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { Server, ask, events, eventually, sleep } from './harness.mjs';
+import { Server, ask, events, eventually, http, scratch, sleep, status } from './harness.mjs';
 
-const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'vl8-steady-'));
+const dir = scratch();
 let server;
-before(async () => {
-  server = await Server.start(['--header-timeout-s', '1', '--body-timeout-s', '1', '--idle-timeout-s', '1', '--send-timeout-s', '1',
-    '--max-body-bytes', '4000000', '--max-images', '2', '--max-image-pixels', '1000000', '--queue', '8']);
-});
-after(async () => {
-  assert.equal(await server.stop(), 0, server.log);
-  fs.rmSync(dir, { recursive: true });
-});
+before(async () => { server = await Server.strict(); });
+after(async () => assert.equal(await server.stop(), 0, server.log));
 
-const http = (method, target, headers, body = '') => `${method} ${target} HTTP/1.1\r\nhost: x\r\n${headers}\r\n${body}`;
-const status = (reply) => Number(reply.split(' ')[1]);
 const good = async (s = server) => assert.equal((await s.post('/v1/chat/completions', ask('hi', { max_tokens: 4 }))).status, 200);
 
 test('a client that does not read is dropped; others stream on', async () => {

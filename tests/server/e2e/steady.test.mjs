@@ -2,24 +2,15 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { Server, ask, eventually, picture } from './harness.mjs';
+import { Server, ask, eventually, http, picture, scratch, status } from './harness.mjs';
 
-const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'vl8-steady-'));
+const dir = scratch();
 let server;
-before(async () => {
-  server = await Server.start(['--header-timeout-s', '1', '--body-timeout-s', '1', '--idle-timeout-s', '1', '--send-timeout-s', '1',
-    '--max-body-bytes', '4000000', '--max-images', '2', '--max-image-pixels', '1000000', '--queue', '8']);
-});
-after(async () => {
-  assert.equal(await server.stop(), 0, server.log);
-  fs.rmSync(dir, { recursive: true });
-});
+before(async () => { server = await Server.strict(); });
+after(async () => assert.equal(await server.stop(), 0, server.log));
 
-const http = (method, target, headers, body = '') => `${method} ${target} HTTP/1.1\r\nhost: x\r\n${headers}\r\n${body}`;
-const status = (reply) => Number(reply.split(' ')[1]);
 const good = async (s = server) => assert.equal((await s.post('/v1/chat/completions', ask('hi', { max_tokens: 4 }))).status, 200);
 
 test('malformed HTTP gets an answer or a closed connection, never more', async () => {
@@ -115,6 +106,7 @@ test('keys: required, constant answers, rotated by SIGHUP; limits reload; origin
   assert.ok(!s.log.includes('key-456'));
   const origin = await s.raw(http('GET', '/health', 'origin: https://evil.example\r\nconnection: close\r\n'));
   assert.equal(status(origin), 403);
+  assert.equal(status(await s.raw(http('GET', '/health', 'origin: null\r\nconnection: close\r\n'))), 403);
   const allowed = await s.raw(http('OPTIONS', '/v1/chat/completions', 'origin: https://app.example\r\nconnection: close\r\n'));
   assert.equal(status(allowed), 204);
   assert.match(allowed, /access-control-allow-origin: https:\/\/app\.example/);
