@@ -49,7 +49,11 @@ test('chat completions', { skip }, async () => {
 test('completions', { skip }, async () => {
   for (const more of [{}, { logprobs: 2 }, { echo: true }]) {
     check('CreateCompletionResponse', await post('/v1/completions', { prompt: 'a', max_tokens: 4, ...more }));
-    for (const e of await stream('/v1/completions', { prompt: 'a', max_tokens: 4, ...more })) check('CreateCompletionResponse', e);
+    for (const e of await stream('/v1/completions', { prompt: 'a', max_tokens: 4, ...more })) {
+      // The description has no type of its own for the pieces of a stream, in which nothing has finished but the last.
+      for (const c of e.choices) c.finish_reason ??= 'stop';
+      check('CreateCompletionResponse', e);
+    }
   }
 });
 test('responses', { skip }, async () => {
