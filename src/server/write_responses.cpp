@@ -148,7 +148,7 @@ class ResponsesWriter : public BlockWriter {
               {"incomplete_details", nullptr}, {"instructions", nullptr}, {"max_output_tokens", nullptr}, {"model", t_.model}, {"output", Json::array()},
               {"parallel_tool_calls", t_.request.tools.parallel}, {"previous_response_id", nullptr}, {"store", false}, {"temperature", s.temperature},
               {"text", {{"format", format()}}}, {"tool_choice", tool_choice()}, {"tools", tools()}, {"top_p", s.top_p}, {"truncation", "disabled"},
-              {"usage", nullptr}, {"metadata", Json::object()}};
+              {"metadata", Json::object()}};
     if (t_.request.chat.max_tokens > 0) r["max_output_tokens"] = t_.request.chat.max_tokens;
     if (status == "incomplete") r["incomplete_details"] = {{"reason", "max_output_tokens"}};
     if (status == "in_progress") return r;
