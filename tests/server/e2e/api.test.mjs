@@ -6,7 +6,7 @@ import path from 'node:path';
 import { Server, ask, events, eventually, picture, source } from './harness.mjs';
 
 let server;
-before(async () => { server = await Server.start(); });
+before(async () => { server = await Server.start(['--batch-invariant']); });  // answers with a seed repeat whatever runs beside them
 after(async () => { assert.equal(await server.stop(), 0, server.log); });
 
 const png = 'data:image/png;base64,' + fs.readFileSync(picture).toString('base64');

@@ -13,10 +13,10 @@ export const binary = process.env.VL8_BINARY ?? path.join(source, 'build/release
 export const picture = path.join(source, 'assets/demo/block.png');
 
 export class Server {
-  static async start(args = [], { env = {} } = {}) {
+  static async start(args = [], { env = {}, port = 0 } = {}) {
     const s = new Server();
     s.log = '';
-    s.process = spawn(binary, ['serve', '--port', '0', ...args], { env: { ...process.env, VL8_LOG: 'info', ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    s.process = spawn(binary, ['serve', '--port', String(port), ...args], { env: { ...process.env, VL8_LOG: 'info', ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     s.process.stderr.on('data', (d) => (s.log += d));
     s.exited = once(s.process, 'exit');
     let out = '';
